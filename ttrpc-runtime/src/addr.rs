@@ -1,0 +1,134 @@
+//! `Address`: where a server listens.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// Where a server listens.
+///
+/// ```
+/// use ttrpc_runtime::Address;
+///
+/// let address: Address = "unix:///run/greeter.sock".parse()?;
+/// assert_eq!(address, Address::Path("/run/greeter.sock".into()));
+/// # Ok::<(), ttrpc_runtime::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Address {
+    /// A Unix socket in the file system: `unix:///run/greeter.sock`, or just the path.
+    Path(PathBuf),
+    /// A Unix socket in Linux's abstract namespace: `unix://@greeter`, or `@greeter`.
+    Abstract(String),
+}
+
+impl Address {
+    /// The address as tokio takes it: an abstract one begins with a zero byte.
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::Abstract(name) => format!("\0{name}").into(),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (has_scheme, rest) = match text.strip_prefix("unix://") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        match rest.strip_prefix('@') {
+            Some(name) if !name.is_empty() => Ok(Self::Abstract(name.into())),
+            None if rest.starts_with(['/', '.']) || (has_scheme && !rest.is_empty()) => {
+                Ok(Self::Path(rest.into()))
+            }
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "{text:?} is no address: expected unix:///path/of.sock, unix://@abstract-name \
+                     or the path of a socket"
+                ),
+            )
+            .into()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "unix://{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix://@{name}"),
+        }
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Address {
+    type Error = Error;
+
+    fn try_from(text: &String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<&Path> for Address {
+    fn from(path: &Path) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<&PathBuf> for Address {
+    fn from(path: &PathBuf) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+/// So that an [`Address`] serves where text that may be none does.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_what_is_none() {
+        for (text, shown) in [
+            ("unix:///run/a.sock", "unix:///run/a.sock"),
+            ("/run/a.sock", "unix:///run/a.sock"),
+            ("./a.sock", "unix://./a.sock"),
+            ("unix://a.sock", "unix://a.sock"),
+            ("@a", "unix://@a"),
+            ("unix://@a", "unix://@a"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+        }
+        for text in ["", "@", "unix://", "unix://@", "a.sock", "tcp://1.2.3.4:5"] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(
+                error.to_string().contains("expected unix:///path"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How messages become bytes and back.
+//!
+//! The runtime knows no message crate. Generated code names the codec of the one that
+//! its messages come from; a codec is a type without values.
+
+use bytes::Bytes;
+
+use crate::error::Error;
+
+#[cfg(feature = "protobuf")]
+mod protobuf;
+#[cfg(feature = "protobuf")]
+pub use self::protobuf::Protobuf;
+
+/// Encodes and decodes messages of type `M`.
+pub trait Codec<M>: Send + Sync + 'static {
+    /// How many bytes `message` takes, encoded.
+    ///
+    /// # Errors
+    /// The message can't be encoded, for example because a required field is missing.
+    fn encoded_len(message: &M) -> Result<usize, CodecError>;
+
+    /// Appends `message` to `buffer`: exactly as many bytes as
+    /// [`encoded_len`](Self::encoded_len) said, which is always called first.
+    fn encode(message: &M, buffer: &mut Vec<u8>);
+
+    /// Reads a message out of `payload`, whose bytes it may keep.
+    ///
+    /// # Errors
+    /// The bytes are no such message.
+    fn decode(payload: Bytes) -> Result<M, CodecError>;
+}
+
+/// Why a message does not encode or decode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodecError(String);
+
+impl CodecError {
+    /// An error that says `what` is wrong.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl std::fmt::Display for CodecError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+impl From<CodecError> for Error {
+    fn from(error: CodecError) -> Self {
+        Self::codec(error.0)
+    }
+}
+
+/// Bytes that go into a frame, written in place behind their envelope.
+pub trait Payload {
+    /// How many bytes [`write`](Self::write) appends.
+    ///
+    /// # Errors
+    /// The payload can't be written.
+    fn encoded_len(&self) -> Result<usize, CodecError>;
+
+    /// Appends the bytes to `buffer`.
+    fn write(&self, buffer: &mut Vec<u8>);
+}
+
+/// Bytes that are already encoded.
+impl Payload for Bytes {
+    fn encoded_len(&self) -> Result<usize, CodecError> {
+        Ok(self.len())
+    }
+
+    fn write(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(self);
+    }
+}
+
+/// A message with its codec, as a payload.
+pub(crate) struct Encoded<'a, C, M> {
+    message: &'a M,
+    codec: std::marker::PhantomData<C>,
+}
+
+impl<'a, C, M> Encoded<'a, C, M> {
+    pub(crate) fn new(message: &'a M) -> Self {
+        Self {
+            message,
+            codec: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<C: Codec<M>, M> Payload for Encoded<'_, C, M> {
+    fn encoded_len(&self) -> Result<usize, CodecError> {
+        C::encoded_len(self.message)
+    }
+
+    fn write(&self, buffer: &mut Vec<u8>) {
+        C::encode(self.message, buffer);
+    }
+}

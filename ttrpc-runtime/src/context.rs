@@ -1,0 +1,327 @@
+//! `Context`: what travels with a call beside its messages.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::cancel::{CancelOnDrop, Cancelled, Token};
+use crate::metadata::Metadata;
+
+/// The deadline, the metadata, the cancellation and the peer of a call.
+///
+/// A caller makes one; a handler gets one, and passes on what is left of the deadline,
+/// the metadata and the cancellation when it gives it to a client in turn.
+///
+/// `Context::default()` has no deadline, no metadata and is never cancelled; it
+/// allocates nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use ttrpc_runtime::Context;
+///
+/// let mut ctx = Context::default().with_timeout(Duration::from_secs(2));
+/// ctx.metadata_mut().set("trace-id", "7");
+/// assert!(ctx.time_left().unwrap() <= Duration::from_secs(2));
+/// ```
+#[derive(Clone, Default)]
+pub struct Context {
+    deadline: Option<Instant>,
+    metadata: Option<Arc<Metadata>>,
+    cancellation: Cancellation,
+    peer: Option<Arc<Peer>>,
+}
+
+/// Who is at the other end of a Unix socket, as the kernel knows it: the process that
+/// connected, at the time when it did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The process id, where the platform tells it.
+    pub pid: Option<i32>,
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id.
+    pub gid: u32,
+}
+
+impl Peer {
+    pub(crate) fn new(pid: Option<i32>, uid: u32, gid: u32) -> Self {
+        Self { pid, uid, gid }
+    }
+}
+
+impl Context {
+    /// The same as [`Context::default`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The context of a call that has come in; it is cancelled when it is dropped.
+    pub(crate) fn of_call(
+        deadline: Option<Instant>,
+        metadata: Metadata,
+        peer: Option<Arc<Peer>>,
+    ) -> Self {
+        Self {
+            deadline,
+            metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),
+            cancellation: Cancellation::Possible(OnceLock::new()),
+            peer,
+        }
+    }
+
+    /// When the call has to have ended; `None` for no deadline, the default.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How long there is until the deadline; zero once it has passed.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(crate::clock::now()))
+    }
+
+    /// Moves the deadline to `timeout` from now, unless it is earlier already.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        match crate::clock::now().checked_add(timeout) {
+            Some(deadline) => self.with_deadline(deadline),
+            // Past the end of the clock.
+            None => self,
+        }
+    }
+
+    /// Moves the deadline to `deadline`, unless it is earlier already: whoever is
+    /// called can't have more time than the caller.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
+        self
+    }
+
+    /// The metadata of the call.
+    pub fn metadata(&self) -> &Metadata {
+        static NONE: Metadata = Metadata::new();
+        self.metadata.as_deref().unwrap_or(&NONE)
+    }
+
+    /// The metadata, to be changed; clones made before keep theirs.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        Arc::make_mut(self.metadata.get_or_insert_default())
+    }
+
+    /// A context that ends with this one, or when the [`Canceller`] says so.
+    pub fn with_cancel(self) -> (Self, Canceller) {
+        let token = Token::child_of(self.cancellation.token());
+        let ctx = Self {
+            cancellation: Cancellation::Possible(OnceLock::from(Arc::clone(&token))),
+            ..self
+        };
+        (ctx, Canceller(token))
+    }
+
+    /// Whether the call is over: for a handler, because it has returned, its deadline
+    /// has passed or its connection has ended; for a caller, because its
+    /// [`Canceller`] said so.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation
+            .existing_token()
+            .is_some_and(|token| token.is_cancelled())
+    }
+
+    /// Waits until [`is_cancelled`](Self::is_cancelled) becomes true, which it may
+    /// never do. It is cancel-safe.
+    pub async fn cancelled(&self) {
+        match self.cancellation.token() {
+            Some(token) => Cancelled::new(token).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Who called, where the connection tells: on Unix sockets. A caller's own
+    /// context has none.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_deref()
+    }
+
+    /// What a call with this context has to watch for; nothing, if it can't be
+    /// cancelled while the context is borrowed.
+    pub(crate) fn watch(&self) -> Option<Cancelled> {
+        self.cancellation
+            .existing_token()
+            .map(|token| Cancelled::new(Arc::clone(token)))
+    }
+
+    /// What cancels this context when the call that it came with is over.
+    pub(crate) fn cancel_on_drop(&self) -> Option<CancelOnDrop> {
+        self.cancellation.token().map(CancelOnDrop)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("time_left", &self.time_left())
+            .field("metadata", self.metadata())
+            .field("cancelled", &self.is_cancelled())
+            .field("peer", &self.peer)
+            .finish()
+    }
+}
+
+/// Cancels the calls made with a context, see [`Context::with_cancel`]. Dropping it
+/// cancels nothing.
+#[derive(Clone)]
+pub struct Canceller(Arc<Token>);
+
+impl Canceller {
+    /// Ends every call made with the context, with the code CANCELLED.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller")
+            .field("cancelled", &self.0.is_cancelled())
+            .finish()
+    }
+}
+
+/// Whether and by what a context can be cancelled.
+///
+/// The token is made when somebody first needs it, so that a call whose handler never
+/// looks pays nothing.
+#[derive(Default)]
+enum Cancellation {
+    #[default]
+    Never,
+    Possible(OnceLock<Arc<Token>>),
+}
+
+impl Cancellation {
+    fn token(&self) -> Option<Arc<Token>> {
+        match self {
+            Self::Never => None,
+            Self::Possible(token) => Some(Arc::clone(token.get_or_init(Arc::default))),
+        }
+    }
+
+    fn existing_token(&self) -> Option<&Arc<Token>> {
+        match self {
+            Self::Never => None,
+            Self::Possible(token) => token.get(),
+        }
+    }
+}
+
+impl Clone for Cancellation {
+    fn clone(&self) -> Self {
+        match self.token() {
+            None => Self::Never,
+            Some(token) => Self::Possible(OnceLock::from(token)),
+        }
+    }
+}
+
+/// The context that a handler is given; a `Context` in every respect.
+///
+/// It ends with the handler: whoever cloned it sees it cancelled then. For a handler
+/// that returns a stream the call goes on, and so does the context.
+#[derive(Debug)]
+pub struct CallContext {
+    ctx: Context,
+    ends_with_handler: bool,
+}
+
+impl CallContext {
+    pub(crate) fn new(ctx: Context, ends_with_handler: bool) -> Self {
+        Self {
+            ctx,
+            ends_with_handler,
+        }
+    }
+}
+
+impl Deref for CallContext {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.ctx
+    }
+}
+
+impl Drop for CallContext {
+    fn drop(&mut self) {
+        if self.ends_with_handler {
+            if let Some(token) = self.ctx.cancellation.existing_token() {
+                token.cancel();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Poll, Wake, Waker};
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_deadline_only_ever_moves_closer() {
+        let now = Instant::now();
+        let ctx = Context::new().with_deadline(now + Duration::from_secs(1));
+        let later = ctx.clone().with_deadline(now + Duration::from_secs(2));
+        assert_eq!(later.deadline(), ctx.deadline());
+        let sooner = ctx.with_deadline(now);
+        assert_eq!(sooner.deadline(), Some(now));
+        assert_eq!(sooner.time_left(), Some(Duration::ZERO));
+        let forever = Context::new().with_timeout(Duration::MAX);
+        assert_eq!(forever.deadline(), None);
+    }
+
+    #[test]
+    fn cancelling_reaches_clones_and_children_but_not_parents() {
+        let (parent, cancel_parent) = Context::new().with_cancel();
+        let (child, cancel_child) = parent.clone().with_cancel();
+        let other = parent.clone();
+        cancel_child.cancel();
+        assert!(child.is_cancelled());
+        assert!(!parent.is_cancelled());
+        cancel_parent.cancel();
+        assert!(parent.is_cancelled() && other.is_cancelled());
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_once_and_leaves_nothing_behind() {
+        let (parent, canceller) = Context::new().with_cancel();
+        let (child, _) = parent.with_cancel();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = std::task::Context::from_waker(&waker);
+        {
+            let mut abandoned = pin!(child.cancelled());
+            assert!(abandoned.as_mut().poll(&mut cx).is_pending());
+        }
+        let mut waiting = pin!(child.cancelled());
+        for _ in 0..3 {
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        }
+        canceller.cancel();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(()));
+    }
+}

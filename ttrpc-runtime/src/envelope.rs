@@ -1,0 +1,463 @@
+//! The envelopes: what the data of a Request and of a Response frame is.
+//!
+//! ```proto
+//! message Request {
+//!   string service = 1;  string method = 2;  bytes payload = 3;
+//!   int64 timeout_nano = 4;  repeated KeyValue metadata = 5;
+//! }
+//! message Response { google.rpc.Status status = 1;  bytes payload = 2; }
+//! ```
+//!
+//! They are coded by hand, so that a payload is a slice of what was read and is
+//! written once, behind its envelope.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use crate::metadata::Metadata;
+use crate::status::{Any, Code, Status};
+use crate::wire::{
+    Fields, Malformed, Value, bytes_field_len, put_bytes, put_bytes_head, put_varint_field,
+    varint_field_len,
+};
+
+/// A Request as it was received.
+#[derive(Clone, Debug)]
+pub struct Request {
+    data: Bytes,
+    service: Range<usize>,
+    method: Range<usize>,
+    payload: Range<usize>,
+    timeout_nano: i64,
+    metadata: Metadata,
+}
+
+impl Request {
+    /// Reads the data of a Request frame; `None` where it is none.
+    pub fn decode(data: Bytes) -> Option<Self> {
+        let mut request = Self {
+            data: Bytes::new(),
+            service: 0..0,
+            method: 0..0,
+            payload: 0..0,
+            timeout_nano: 0,
+            metadata: Metadata::new(),
+        };
+        request.read_fields(&data).ok()?;
+        request.data = data;
+        Some(request)
+    }
+
+    fn read_fields(&mut self, data: &[u8]) -> Result<(), Malformed> {
+        let mut fields = Fields::new(data);
+        while let Some(field) = fields.next()? {
+            match field {
+                (1, Value::Bytes(at)) => {
+                    text(&data[at.clone()])?;
+                    self.service = at;
+                }
+                (2, Value::Bytes(at)) => {
+                    text(&data[at.clone()])?;
+                    self.method = at;
+                }
+                (3, Value::Bytes(at)) => self.payload = at,
+                (4, Value::Varint(nanoseconds)) => self.timeout_nano = nanoseconds as i64,
+                (5, Value::Bytes(at)) => {
+                    let (key, value) = key_value(&data[at])?;
+                    self.metadata.push_received(key, value);
+                }
+                (1..=5, _) => return Err(Malformed),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The service's name, as in `package.Service`.
+    pub fn service(&self) -> &str {
+        self.text(&self.service)
+    }
+
+    /// The method's name, as in the .proto.
+    pub fn method(&self) -> &str {
+        self.text(&self.method)
+    }
+
+    fn text(&self, at: &Range<usize>) -> &str {
+        // It was looked at when it came; this costs nothing next to the call.
+        std::str::from_utf8(&self.data[at.clone()]).unwrap_or_default()
+    }
+
+    /// How much time the caller gives; `None` for as much as it takes.
+    ///
+    /// # Errors
+    /// The time is up already: the caller's clock had passed the deadline.
+    pub fn timeout(&self) -> Result<Option<Duration>, TimeIsUp> {
+        match u64::try_from(self.timeout_nano) {
+            Ok(0) => Ok(None),
+            Ok(nanoseconds) => Ok(Some(Duration::from_nanos(nanoseconds))),
+            Err(_) => Err(TimeIsUp),
+        }
+    }
+
+    /// Takes the metadata out.
+    pub fn take_metadata(&mut self) -> Metadata {
+        std::mem::take(&mut self.metadata)
+    }
+
+    /// Whether there is a payload that is not empty.
+    pub fn has_payload(&self) -> bool {
+        !self.payload.is_empty()
+    }
+
+    /// The payload, a slice of what was read.
+    pub fn into_payload(self) -> Bytes {
+        slice_of(self.data, self.payload)
+    }
+}
+
+/// A timeout that was negative when it came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimeIsUp;
+
+/// What a client sends beside the payload of a Request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The service's name, as in `package.Service`.
+    pub service: &'a str,
+    /// The method's name, as in the .proto.
+    pub method: &'a str,
+    /// How much time is left; `None` for no deadline.
+    pub timeout: Option<Duration>,
+    /// What travels with the request.
+    pub metadata: &'a Metadata,
+}
+
+impl RequestHead<'_> {
+    fn timeout_nano(&self) -> u64 {
+        // 292 years are as good as none.
+        self.timeout.map_or(0, |left| {
+            u64::try_from(left.as_nanos())
+                .unwrap_or(u64::MAX)
+                .min(i64::MAX as u64)
+        })
+    }
+
+    /// Bytes of the envelope with a payload of `payload` bytes.
+    pub fn encoded_len(&self, payload: usize) -> usize {
+        let metadata: usize = self
+            .metadata
+            .iter()
+            .map(|(key, value)| {
+                let pair = bytes_field_len(key.len()) + bytes_field_len(value.len());
+                // An empty pair is a pair all the same.
+                bytes_field_len(pair).max(2)
+            })
+            .sum();
+        bytes_field_len(self.service.len())
+            + bytes_field_len(self.method.len())
+            + bytes_field_len(payload)
+            + varint_field_len(self.timeout_nano())
+            + metadata
+    }
+
+    /// Appends what stands before the payload.
+    pub fn put_before(&self, payload: usize, buffer: &mut Vec<u8>) {
+        put_bytes(buffer, 1, self.service.as_bytes());
+        put_bytes(buffer, 2, self.method.as_bytes());
+        put_bytes_head(buffer, 3, payload);
+    }
+
+    /// Appends what stands behind the payload.
+    pub fn put_after(&self, buffer: &mut Vec<u8>) {
+        put_varint_field(buffer, 4, self.timeout_nano());
+        for (key, value) in self.metadata.iter() {
+            let len = bytes_field_len(key.len()) + bytes_field_len(value.len());
+            put_message_head(buffer, 5, len);
+            put_bytes(buffer, 1, key.as_bytes());
+            put_bytes(buffer, 2, value.as_bytes());
+        }
+    }
+}
+
+/// A Response as it was received.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// How the call failed; `None` where it succeeded.
+    pub error: Option<Status>,
+    /// The reply, a slice of what was read.
+    pub payload: Bytes,
+}
+
+impl Response {
+    /// Reads the data of a Response frame; `None` where it is none.
+    pub fn decode(data: Bytes) -> Option<Self> {
+        let (status, payload) = Self::read_fields(&data).ok()?;
+        Some(Self {
+            error: status.filter(|status| status.code != Code::OK),
+            payload: slice_of(data, payload),
+        })
+    }
+
+    fn read_fields(data: &[u8]) -> Result<(Option<Status>, Range<usize>), Malformed> {
+        let (mut status, mut payload) = (None, 0..0);
+        let mut fields = Fields::new(data);
+        while let Some(field) = fields.next()? {
+            match field {
+                (1, Value::Bytes(at)) => {
+                    merge_status(status.get_or_insert_default(), &data[at])?;
+                }
+                (2, Value::Bytes(at)) => payload = at,
+                (1 | 2, _) => return Err(Malformed),
+                _ => {}
+            }
+        }
+        Ok((status, payload))
+    }
+}
+
+/// Bytes of a Response with a reply of `payload` bytes.
+pub fn reply_len(payload: usize) -> usize {
+    bytes_field_len(payload)
+}
+
+/// Appends what stands before the reply in a Response; nothing follows it, and a
+/// success sends no status.
+pub fn put_before_reply(payload: usize, buffer: &mut Vec<u8>) {
+    put_bytes_head(buffer, 2, payload);
+}
+
+/// Appends a Response that carries an error.
+pub fn put_error(status: &Status, buffer: &mut Vec<u8>) {
+    put_message_head(buffer, 1, status_len(status));
+    // Negative numbers are ten bytes long: sign-extended.
+    put_varint_field(buffer, 1, i64::from(status.code.0) as u64);
+    put_bytes(buffer, 2, status.message.as_bytes());
+    for detail in &status.details {
+        put_message_head(buffer, 3, any_len(detail));
+        put_bytes(buffer, 1, detail.type_url.as_bytes());
+        put_bytes(buffer, 2, &detail.value);
+    }
+}
+
+/// Bytes of a Response that carries `status`.
+pub fn error_len(status: &Status) -> usize {
+    message_field_len(status_len(status))
+}
+
+fn status_len(status: &Status) -> usize {
+    let details: usize = status
+        .details
+        .iter()
+        .map(|detail| message_field_len(any_len(detail)))
+        .sum();
+    varint_field_len(i64::from(status.code.0) as u64)
+        + bytes_field_len(status.message.len())
+        + details
+}
+
+fn any_len(any: &Any) -> usize {
+    bytes_field_len(any.type_url.len()) + bytes_field_len(any.value.len())
+}
+
+/// Bytes of a message's field: an empty one is written too, for its presence counts.
+fn message_field_len(len: usize) -> usize {
+    bytes_field_len(len).max(2)
+}
+
+fn put_message_head(buffer: &mut Vec<u8>, number: u8, len: usize) {
+    match len {
+        0 => buffer.extend([number << 3 | 2, 0]),
+        len => put_bytes_head(buffer, number, len),
+    }
+}
+
+fn merge_status(status: &mut Status, data: &[u8]) -> Result<(), Malformed> {
+    let mut fields = Fields::new(data);
+    while let Some(field) = fields.next()? {
+        match field {
+            (1, Value::Varint(code)) => status.code = Code(code as i32),
+            (2, Value::Bytes(at)) => status.message = text(&data[at])?.to_owned(),
+            (3, Value::Bytes(at)) => status.details.push(any(&data[at])?),
+            (1..=3, _) => return Err(Malformed),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn any(data: &[u8]) -> Result<Any, Malformed> {
+    let mut any = Any::default();
+    let mut fields = Fields::new(data);
+    while let Some(field) = fields.next()? {
+        match field {
+            (1, Value::Bytes(at)) => any.type_url = text(&data[at])?.to_owned(),
+            (2, Value::Bytes(at)) => any.value = Bytes::copy_from_slice(&data[at]),
+            (1 | 2, _) => return Err(Malformed),
+            _ => {}
+        }
+    }
+    Ok(any)
+}
+
+fn key_value(data: &[u8]) -> Result<(String, String), Malformed> {
+    let (mut key, mut value) = (String::new(), String::new());
+    let mut fields = Fields::new(data);
+    while let Some(field) = fields.next()? {
+        match field {
+            (1, Value::Bytes(at)) => key = text(&data[at])?.to_owned(),
+            (2, Value::Bytes(at)) => value = text(&data[at])?.to_owned(),
+            (1 | 2, _) => return Err(Malformed),
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed)
+}
+
+/// `data[at]`, without a second reference to `data` where none is needed.
+fn slice_of(mut data: Bytes, at: Range<usize>) -> Bytes {
+    if at.end != data.len() {
+        data.truncate(at.end);
+    }
+    data.advance(at.start);
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(head: &RequestHead<'_>, payload: &[u8]) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        head.put_before(payload.len(), &mut buffer);
+        buffer.extend_from_slice(payload);
+        head.put_after(&mut buffer);
+        assert_eq!(buffer.len(), head.encoded_len(payload.len()));
+        buffer
+    }
+
+    #[test]
+    fn request_in_field_order() {
+        let metadata = [("k", "v"), ("k", ""), ("", "")].into_iter().collect();
+        let head = RequestHead {
+            service: "a.B",
+            method: "C",
+            timeout: Some(Duration::from_nanos(300)),
+            metadata: &metadata,
+        };
+        let data = encode(&head, b"xyz");
+        assert_eq!(
+            data,
+            b"\x0a\x03a.B\x12\x01C\x1a\x03xyz\x20\xac\x02\x2a\x06\x0a\x01k\x12\x01v\x2a\x03\x0a\x01k\x2a\x00"
+        );
+        let mut request = Request::decode(data.into()).unwrap();
+        assert_eq!((request.service(), request.method()), ("a.B", "C"));
+        assert_eq!(request.timeout(), Ok(Some(Duration::from_nanos(300))));
+        assert_eq!(request.take_metadata(), metadata);
+        assert!(request.has_payload());
+        assert_eq!(request.into_payload(), "xyz");
+    }
+
+    #[test]
+    fn what_is_empty_is_left_out() {
+        let head = RequestHead {
+            service: "S",
+            method: "M",
+            timeout: None,
+            metadata: &Metadata::new(),
+        };
+        assert_eq!(encode(&head, b""), b"\x0a\x01S\x12\x01M");
+        let request = Request::decode(Bytes::new()).unwrap();
+        assert_eq!((request.service(), request.method()), ("", ""));
+        assert_eq!(request.timeout(), Ok(None));
+        assert_eq!(request.into_payload(), "");
+    }
+
+    #[test]
+    fn a_negative_timeout_is_up() {
+        let mut data = vec![0x20];
+        data.extend([0xff; 9]);
+        data.push(0x01);
+        assert_eq!(
+            Request::decode(data.into()).unwrap().timeout(),
+            Err(TimeIsUp)
+        );
+    }
+
+    #[test]
+    fn a_timeout_without_end_stays_positive() {
+        let head = RequestHead {
+            service: "S",
+            method: "M",
+            timeout: Some(Duration::MAX),
+            metadata: &Metadata::new(),
+        };
+        let request = Request::decode(encode(&head, b"").into()).unwrap();
+        assert_eq!(
+            request.timeout(),
+            Ok(Some(Duration::from_nanos(i64::MAX as u64)))
+        );
+    }
+
+    #[test]
+    fn responses_with_a_reply_and_with_an_error() {
+        let mut buffer = Vec::new();
+        put_before_reply(2, &mut buffer);
+        buffer.extend(b"ok");
+        assert_eq!(buffer, b"\x12\x02ok");
+        assert_eq!(buffer.len(), reply_len(2));
+        let response = Response::decode(buffer.into()).unwrap();
+        assert_eq!((response.error, &response.payload[..]), (None, &b"ok"[..]));
+
+        for code in [Code::NOT_FOUND, Code(-1), Code(i32::MIN), Code(1000)] {
+            let status = Status::new(code, "nö").with_detail(Any {
+                type_url: "t/x".into(),
+                value: Bytes::from_static(b"\x01"),
+            });
+            let mut buffer = Vec::new();
+            put_error(&status, &mut buffer);
+            assert_eq!(buffer.len(), error_len(&status));
+            assert_eq!(Response::decode(buffer.into()).unwrap().error, Some(status));
+        }
+    }
+
+    #[test]
+    fn an_ok_status_is_a_success() {
+        // The incumbent Rust implementation sends an empty status with every reply.
+        let response = Response::decode(Bytes::from_static(b"\x0a\x00\x12\x02ok")).unwrap();
+        assert_eq!((response.error, &response.payload[..]), (None, &b"ok"[..]));
+    }
+
+    #[test]
+    fn strings_are_utf8_and_fields_have_their_type() {
+        for data in [
+            &b"\x0a\x01\xff"[..],
+            b"\x12\x01\xff",
+            b"\x08\x01",
+            b"\x22\x00",
+            b"\x2a\x03\x0a\x01\xff",
+            b"\x1a\x05x",
+        ] {
+            assert!(
+                Request::decode(Bytes::from_static(data)).is_none(),
+                "{data:?}"
+            );
+        }
+        for data in [
+            &b"\x08\x01"[..],
+            b"\x0a\x02\x12\x05",
+            b"\x0a\x03\x12\x01\xff",
+        ] {
+            assert!(
+                Response::decode(Bytes::from_static(data)).is_none(),
+                "{data:?}"
+            );
+        }
+    }
+}

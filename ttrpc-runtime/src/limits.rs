@@ -1,0 +1,55 @@
+//! `Limits`: every bound that a connection holds its peer and itself to.
+
+use std::time::Duration;
+
+/// The bounds of a connection. The peer may be hostile: nothing that it sends makes
+/// a connection keep more than these allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Calls that a client may have open at once on one connection; one more is
+    /// answered with RESOURCE_EXHAUSTED. Default: [`Limits::MAX_STREAMS`].
+    pub max_streams: usize,
+    /// Bytes that may wait on one stream for its reader. Default:
+    /// [`Limits::INBOX_BYTES`]. One message always fits, however large.
+    pub inbox_bytes: usize,
+    /// How long a stream's reader may leave a full inbox untouched. Meanwhile the
+    /// connection is not read; then that stream alone ends with RESOURCE_EXHAUSTED.
+    /// Default: [`Limits::STALL_TIMEOUT`].
+    pub stall_timeout: Duration,
+    /// Bytes that may wait to be written before senders wait and requests are left
+    /// unread. Default: [`Limits::OUTPUT_BYTES`]. One message always fits.
+    pub output_bytes: usize,
+    /// Frames for streams that do not exist that a client may send before its
+    /// connection is closed. Default: [`Limits::STRAY_FRAMES`].
+    pub stray_frames: u32,
+    /// How long a frame may take from its first byte to its last; longer closes the
+    /// connection. Default: no limit.
+    pub frame_timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// Far more than any known client has, few enough for a small process.
+    pub const MAX_STREAMS: usize = 4096;
+    /// 1 MiB: a burst of messages fits, a flood does not.
+    pub const INBOX_BYTES: usize = 1 << 20;
+    /// As the Go implementation does it since 1.2.8.
+    pub const STALL_TIMEOUT: Duration = Duration::from_secs(1);
+    /// 64 KiB: enough to fill a socket's buffer in one write.
+    pub const OUTPUT_BYTES: usize = 64 << 10;
+    /// A peer that is merely late never comes near; a flood gets there at once.
+    pub const STRAY_FRAMES: u32 = 1024;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_streams: Self::MAX_STREAMS,
+            inbox_bytes: Self::INBOX_BYTES,
+            stall_timeout: Self::STALL_TIMEOUT,
+            output_bytes: Self::OUTPUT_BYTES,
+            stray_frames: Self::STRAY_FRAMES,
+            frame_timeout: None,
+        }
+    }
+}

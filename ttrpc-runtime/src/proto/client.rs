@@ -1,0 +1,331 @@
+//! The client's end of a connection.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::decoder::{Frame, Incoming};
+use super::link::{Expired, Link, sendable};
+use super::output::Data;
+use super::server::stalled;
+use super::stream::{CallKind, End, Received, Receiving, Stream};
+use super::{Endpoint, Event};
+use crate::codec::Payload;
+use crate::envelope::{RequestHead, Response};
+use crate::error::{Error, Result};
+use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
+use crate::limits::Limits;
+use crate::metadata::Metadata;
+
+/// A call that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The service's name, as in `package.Service`.
+    pub service: &'a str,
+    /// The method's name, as in the .proto.
+    pub method: &'a str,
+    /// Which of the four kinds it is.
+    pub kind: CallKind,
+    /// When it has to have ended.
+    pub deadline: Option<Instant>,
+    /// What travels with it.
+    pub metadata: &'a Metadata,
+    /// The request, for the kinds that have a single one.
+    pub request: Option<&'a dyn Payload>,
+}
+
+impl std::fmt::Debug for dyn Payload + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Payload")
+    }
+}
+
+/// The client's end of a connection; `S` is what the driver keeps with each stream.
+#[derive(Debug)]
+pub struct Connection<S> {
+    link: Link<S>,
+    /// The id of the next call, unless they have run out.
+    next_id: Option<StreamId>,
+    /// Why the connection has ended, once it has.
+    failed: Option<Error>,
+}
+
+impl<S: Default> Connection<S> {
+    /// A connection that has just been made.
+    pub fn new(limits: Limits) -> Self {
+        Self::with_first_id(limits, StreamId::FIRST)
+    }
+
+    /// A connection whose first call has the given id: for tests of what happens when
+    /// they run out.
+    pub fn with_first_id(limits: Limits, id: StreamId) -> Self {
+        Self {
+            link: Link::new(limits),
+            next_id: Some(id),
+            failed: None,
+        }
+    }
+
+    /// Why the connection has ended, once it has.
+    pub fn failed(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    /// Ends the connection once the last call is over.
+    pub fn shut_down(&mut self) {
+        self.link.drain();
+    }
+
+    /// Opens a call: takes an id and queues its frame in one step, so that ids grow on
+    /// the wire.
+    ///
+    /// # Errors
+    /// Nothing is sent and no id is used: the connection has ended, the ids have run
+    /// out, the deadline has passed, or the request can't be sent.
+    pub fn open(&mut self, call: &Call<'_>, now: Instant) -> Result<StreamId> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let id = self.next_id.ok_or_else(Error::stream_ids_exhausted)?;
+        let timeout = match call.deadline {
+            None => None,
+            Some(at) => {
+                let left = at.saturating_duration_since(now);
+                if left.is_zero() {
+                    return Err(Error::timeout());
+                }
+                Some(left)
+            }
+        };
+        let head = RequestHead {
+            service: call.service,
+            method: call.method,
+            timeout,
+            metadata: call.metadata,
+        };
+        let nothing = Bytes::new();
+        let payload = call.request.unwrap_or(&nothing);
+        let payload_len = payload.encoded_len()?;
+        let data = Data {
+            len: sendable(payload_len, |len| head.encoded_len(len))?,
+            before: |run: &mut Vec<u8>| head.put_before(payload_len, run),
+            payload,
+            payload_len,
+            after: |run: &mut Vec<u8>| head.put_after(run),
+        };
+        let flags = call.kind.request_flags();
+        self.link
+            .output
+            .put(id, MessageType::REQUEST, flags, data)?;
+        self.next_id = id.next();
+        let mut stream = Stream::new(call.kind, call.deadline);
+        stream.sending = call.kind.client_streams();
+        self.link.open(id, stream);
+        Ok(id)
+    }
+
+    /// Ends a stream here, and gives its slot back if it was not over yet. What the
+    /// server still sends on it is dropped.
+    fn end(&mut self, id: StreamId, end: End) -> Option<S> {
+        let stream = self.link.streams.get_mut(&id)?;
+        stream.sending = false;
+        let deadline = stream.deadline.take();
+        let slot = match stream.receiving {
+            // The server was first.
+            Receiving::Ended(_) => None,
+            _ => {
+                stream.receiving = Receiving::Ended(end);
+                Some(std::mem::take(&mut stream.slot))
+            }
+        };
+        self.link.forget_deadline(id, deadline);
+        self.link.unstall(id);
+        slot
+    }
+
+    /// Ends a stream with an error: what waits to be received is not waited for.
+    fn end_at_once(&mut self, id: StreamId, error: Error) -> Option<S> {
+        let stream = self.link.streams.get_mut(&id)?;
+        if !matches!(stream.receiving, Receiving::Ended(_)) {
+            stream.inbox.clear();
+        }
+        self.end(id, End::Failed(error))
+    }
+
+    fn on_too_large(&mut self, header: Header) -> Option<S> {
+        match header.message_type {
+            MessageType::RESPONSE | MessageType::DATA => {
+                let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
+                self.end(header.stream_id, End::Failed(error))
+            }
+            _ => None,
+        }
+    }
+
+    fn on_response(&mut self, frame: Frame, now: Instant) -> Option<S> {
+        let id = frame.header.stream_id;
+        let kind = self.link.streams.get(&id)?.kind;
+        let memory = frame.memory;
+        let end = match Response::decode(frame.data) {
+            None => End::Failed(Error::protocol(
+                "the data of the response frame is no ttrpc Response",
+            )),
+            Some(Response {
+                error: Some(status),
+                ..
+            }) => End::Failed(status.into()),
+            Some(Response { payload, .. }) if kind.server_streams() => {
+                // Not how a stream should end, but what it says is clear.
+                if !payload.is_empty() {
+                    let header = Header {
+                        flags: Flags::NONE,
+                        ..frame.header
+                    };
+                    self.link.deliver(
+                        Frame {
+                            header,
+                            data: payload,
+                            memory,
+                        },
+                        now,
+                    );
+                }
+                End::Closed
+            }
+            Some(Response { payload, .. }) => End::Reply(payload),
+        };
+        self.end(id, end)
+    }
+
+    /// Takes the data of a stream; says whether that is over by it.
+    fn on_data(&mut self, frame: Frame, now: Instant) -> Result<(), Option<S>> {
+        let id = frame.header.stream_id;
+        let flags = frame.header.flags;
+        let Some(stream) = self.link.streams.get(&id) else {
+            // Late: nobody waits for it any more.
+            return Err(None);
+        };
+        if !stream.kind.server_streams() {
+            let error = Error::protocol("data came for a call that has a single reply");
+            return Err(self.end(id, End::Failed(error)));
+        }
+        if !matches!(stream.receiving, Receiving::Open) {
+            return Err(None);
+        }
+        if flags.contains(Flags::REMOTE_CLOSED) {
+            let header = Header {
+                flags: Flags(flags.0 & !Flags::REMOTE_CLOSED.0),
+                ..frame.header
+            };
+            self.link.deliver(Frame { header, ..frame }, now);
+            return Err(self.end(id, End::Closed));
+        }
+        self.link.deliver(frame, now);
+        Ok(())
+    }
+}
+
+impl<S: Default> Endpoint for Connection<S> {
+    type Slot = S;
+
+    fn link(&mut self) -> &mut Link<S> {
+        &mut self.link
+    }
+
+    fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
+        loop {
+            let ended = if let Some(expired) = self.link.expire(now)? {
+                match expired {
+                    Expired::Deadline(id) => self.end_at_once(id, Error::timeout()),
+                    Expired::Stalled(id) => {
+                        let status = stalled(&self.link.limits);
+                        self.end(id, End::Failed(status.into()))
+                    }
+                }
+            } else {
+                match self.link.next_frame(now)? {
+                    None => return Ok(None),
+                    Some(Incoming::TooLarge(header)) => self.on_too_large(header),
+                    Some(Incoming::Frame(frame)) => match frame.header.message_type {
+                        MessageType::RESPONSE => self.on_response(frame, now),
+                        MessageType::DATA => {
+                            let id = frame.header.stream_id;
+                            match self.on_data(frame, now) {
+                                Ok(()) => return Ok(self.link.slot(id).map(Event::Readable)),
+                                Err(ended) => ended,
+                            }
+                        }
+                        // A request makes no sense here; other types may come to exist.
+                        _ => None,
+                    },
+                }
+            };
+            if let Some(slot) = ended {
+                return Ok(Some(Event::Ended(slot)));
+            }
+        }
+    }
+
+    fn wants_read(&mut self) -> bool {
+        !self.link.is_stalled()
+    }
+
+    fn check_sending(&mut self, id: StreamId) -> Result<()> {
+        match self.link.streams.get(&id) {
+            // Some servers die of data on a stream that they have ended.
+            Some(stream) if stream.sending => Ok(()),
+            _ => Err(self.failed.clone().unwrap_or_else(Error::cancelled)),
+        }
+    }
+
+    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
+        self.check_sending(id)?;
+        self.link.put_data(id, message)
+    }
+
+    fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
+        let stream = self.link.streams.get_mut(&id)?;
+        match result {
+            Ok(()) if stream.sending => {
+                stream.sending = false;
+                self.link.put_close(id);
+                None
+            }
+            Ok(()) => None,
+            // There is no frame that says so: the call ends here alone.
+            Err(error) => self.end_at_once(id, error),
+        }
+    }
+
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received {
+        match self.link.receive(id, into) {
+            Some(Received::End(end)) => {
+                self.link.close(id);
+                Received::End(end)
+            }
+            Some(received) => received,
+            None => Received::End(End::Closed),
+        }
+    }
+
+    /// Nobody waits for the replies: the call is over. Where the requests are a stream
+    /// beside that of the replies, the server is told that there will be no more; a
+    /// stream of requests that is to be answered once is not closed, because the server
+    /// would take what it has got for all there is.
+    fn abandon(&mut self, id: StreamId) -> Option<S> {
+        let stream = self.link.close(id)?;
+        if stream.sending && stream.kind.server_streams() && self.failed.is_none() {
+            self.link.put_close(id);
+        }
+        Some(stream.slot)
+    }
+
+    fn fail(&mut self, error: Error) -> Vec<S> {
+        let error = self.failed.get_or_insert(error).clone();
+        let ids: Vec<_> = self.link.streams.keys().copied().collect();
+        ids.into_iter()
+            .filter_map(|id| self.end(id, End::Failed(error.clone())))
+            .collect()
+    }
+}

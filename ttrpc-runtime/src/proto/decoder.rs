@@ -1,0 +1,304 @@
+//! From bytes to frames.
+
+use bytes::{Buf, Bytes};
+
+use crate::error::{Error, Result};
+use crate::frame::{HEADER_LEN, Header, MAX_DATA_LEN};
+
+/// A frame above this that has not come whole is read into a buffer of its own instead
+/// of being put together from chunks.
+const OWN_BUFFER_LEN: usize = 32 << 10;
+
+/// How much room a buffer gets at a time, at least. It grows with what has come, not
+/// with what the header claims.
+const GROWTH: usize = 64 << 10;
+
+/// Puts frames together from what was read.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// What was read and is not decoded.
+    chunk: Bytes,
+    /// How long the chunk was when it was read, and which it is.
+    chunk_len: usize,
+    chunk_number: u64,
+    /// A large frame, and its data when that is not being read.
+    large: Option<(Header, Option<Body>)>,
+    /// Bytes of an oversize frame that are yet to be dropped.
+    skip: usize,
+}
+
+/// The data of a large frame, which is read straight to where it stays.
+#[derive(Debug)]
+pub struct Body {
+    data: Vec<u8>,
+    len: usize,
+}
+
+impl Body {
+    /// The buffer, with room for bytes that are to be read to its end, and how many
+    /// are missing: no more may be read.
+    pub fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
+        let missing = self.missing();
+        if self.data.len() == self.data.capacity() {
+            self.data
+                .reserve_exact(missing.min(GROWTH.max(self.data.len())));
+        }
+        (&mut self.data, missing)
+    }
+
+    /// How many bytes are missing.
+    pub fn missing(&self) -> usize {
+        self.len.saturating_sub(self.data.len())
+    }
+}
+
+/// What the decoder finds.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A frame with its data.
+    Frame(Frame),
+    /// The header of a frame that is over the limit, whose data is dropped.
+    TooLarge(Header),
+}
+
+/// A frame that has been received.
+#[derive(Debug)]
+pub struct Frame {
+    /// Its header.
+    pub header: Header,
+    /// Its data, a slice of what was read.
+    pub data: Bytes,
+    /// Which read it came with, and how many bytes of memory it keeps in use.
+    pub(super) memory: (u64, usize),
+}
+
+impl Decoder {
+    /// The large frame that is to be read now, if one is; to be given back by
+    /// [`push_body`](Self::push_body) once nothing is missing.
+    pub fn take_body(&mut self) -> Option<Body> {
+        self.large.as_mut().and_then(|(_, body)| body.take())
+    }
+
+    /// Takes what was read of a large frame.
+    pub fn push_body(&mut self, body: Body) {
+        if let Some((_, place)) = &mut self.large {
+            *place = Some(body);
+        }
+    }
+
+    /// Takes what was read.
+    pub fn push(&mut self, chunk: Bytes) {
+        self.chunk = if self.chunk.is_empty() {
+            chunk
+        } else {
+            [&self.chunk[..], &chunk[..]].concat().into()
+        };
+        self.chunk_len = self.chunk.len();
+        self.chunk_number += 1;
+    }
+
+    /// Whether a frame has begun and not ended.
+    pub fn is_mid_frame(&self) -> bool {
+        self.large.is_some() || self.skip > 0 || !self.chunk.is_empty()
+    }
+
+    /// The next frame, if it has come whole.
+    ///
+    /// # Errors
+    /// The reserved byte is set: what comes are no frames.
+    pub fn decode(&mut self) -> Result<Option<Incoming>> {
+        if let Some((header, mut body)) = self.large.take() {
+            let Some(Body { data, .. }) = body.take_if(|body| body.missing() == 0) else {
+                self.large = Some((header, body));
+                return Ok(None);
+            };
+            self.chunk_number += 1;
+            let memory = (self.chunk_number, data.capacity());
+            let data = data.into();
+            return Ok(Some(Incoming::Frame(Frame {
+                header,
+                data,
+                memory,
+            })));
+        }
+        let skipped = self.skip.min(self.chunk.len());
+        self.chunk.advance(skipped);
+        self.skip -= skipped;
+
+        let Some(header) = self.chunk.first_chunk::<HEADER_LEN>() else {
+            self.compact();
+            return Ok(None);
+        };
+        let header = Header::from_bytes(*header);
+        let len = header.length as usize;
+        if header.length >> 24 != 0 {
+            return Err(Error::protocol(format!(
+                "a frame begins with a length of {:#010x}, whose first byte is reserved and has \
+                 to be 0: the peer does not speak ttrpc",
+                header.length
+            )));
+        }
+        if len > MAX_DATA_LEN {
+            self.chunk.advance(HEADER_LEN);
+            self.skip = len;
+            return Ok(Some(Incoming::TooLarge(header)));
+        }
+        match self.chunk.len().checked_sub(HEADER_LEN + len) {
+            Some(rest) => {
+                let memory = (self.chunk_number, self.chunk_len);
+                // The last frame of a chunk takes it over, which needs no second reference.
+                let mut data = if rest == 0 {
+                    std::mem::take(&mut self.chunk)
+                } else {
+                    self.chunk.split_to(HEADER_LEN + len)
+                };
+                data.advance(HEADER_LEN);
+                Ok(Some(Incoming::Frame(Frame {
+                    header,
+                    data,
+                    memory,
+                })))
+            }
+            None if len > OWN_BUFFER_LEN => {
+                let mut data = Vec::with_capacity(GROWTH.min(len));
+                data.extend_from_slice(&self.chunk[HEADER_LEN..]);
+                self.chunk = Bytes::new();
+                self.large = Some((header, Some(Body { data, len })));
+                Ok(None)
+            }
+            None => {
+                self.compact();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Keeps the beginning of a frame without keeping the whole chunk that it came in.
+    fn compact(&mut self) {
+        if self.chunk.len() < self.chunk_len {
+            self.chunk = Bytes::copy_from_slice(&self.chunk);
+            self.chunk_len = self.chunk.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Flags, MessageType, StreamId};
+
+    fn frame(id: u32, len: usize) -> Vec<u8> {
+        let header = Header {
+            length: len as u32,
+            stream_id: StreamId::new(id),
+            message_type: MessageType::DATA,
+            flags: Flags::NONE,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend((0..len).map(|i| (i % 251) as u8));
+        bytes
+    }
+
+    /// Feeds `input` in pieces of `step` bytes and gives the ids and lengths found.
+    fn feed(input: &[u8], step: usize) -> Result<Vec<(u32, usize)>> {
+        let (mut decoder, mut found, mut rest) = (Decoder::default(), Vec::new(), input);
+        loop {
+            while let Some(incoming) = decoder.decode()? {
+                match incoming {
+                    Incoming::Frame(Frame { header, data, .. }) => {
+                        assert!(data.iter().zip((0..251).cycle()).all(|(a, b)| *a == b));
+                        assert_eq!(header.length as usize, data.len());
+                        found.push((header.stream_id.get(), data.len()));
+                    }
+                    Incoming::TooLarge(header) => found.push((header.stream_id.get(), usize::MAX)),
+                }
+            }
+            if rest.is_empty() {
+                assert!(!decoder.is_mid_frame());
+                return Ok(found);
+            }
+            let n = match decoder.take_body() {
+                None => {
+                    let n = step.min(rest.len());
+                    decoder.push(Bytes::copy_from_slice(&rest[..n]));
+                    n
+                }
+                Some(mut body) => {
+                    let (buffer, missing) = body.buffer();
+                    assert!(buffer.capacity() <= 2 * buffer.len().max(GROWTH));
+                    let n = step.min(rest.len()).min(missing);
+                    buffer.extend_from_slice(&rest[..n]);
+                    decoder.push_body(body);
+                    n
+                }
+            };
+            rest = &rest[n..];
+        }
+    }
+
+    #[test]
+    fn frames_come_whole_however_they_are_cut() {
+        let lens = [
+            0,
+            1,
+            100,
+            0,
+            OWN_BUFFER_LEN + 1,
+            7,
+            3 * GROWTH + 5,
+            MAX_DATA_LEN,
+            2,
+        ];
+        let mut input = Vec::new();
+        let mut expected = Vec::new();
+        for (i, len) in lens.into_iter().enumerate() {
+            input.extend(frame(i as u32, len));
+            expected.push((i as u32, len));
+        }
+        for step in [1000, 4096, 65_537, usize::MAX] {
+            assert_eq!(feed(&input, step).unwrap(), expected, "{step}");
+        }
+        let small: Vec<u8> = (0..20).flat_map(|i| frame(i, i as usize)).collect();
+        assert_eq!(feed(&small, 1).unwrap().len(), 20);
+    }
+
+    #[test]
+    fn an_oversize_frame_is_dropped_and_the_next_one_is_found() {
+        let input = [frame(1, MAX_DATA_LEN + 1), frame(3, 5)].concat();
+        for step in [9, 100_000, usize::MAX] {
+            assert_eq!(feed(&input, step).unwrap(), [(1, usize::MAX), (3, 5)]);
+        }
+    }
+
+    #[test]
+    fn the_reserved_byte_ends_it_before_anything_is_allocated() {
+        let error = feed(&[1, 0, 0, 0, 0, 0, 0, 1, 3, 0], 10).unwrap_err();
+        assert!(error.is_protocol());
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing_much() {
+        let mut decoder = Decoder::default();
+        decoder.push(Bytes::copy_from_slice(&frame(1, MAX_DATA_LEN)[..20]));
+        assert!(decoder.decode().unwrap().is_none());
+        let mut body = decoder
+            .take_body()
+            .expect("a large frame has its own buffer");
+        let (buffer, missing) = body.buffer();
+        assert_eq!(missing, MAX_DATA_LEN - 10);
+        assert!(buffer.capacity() <= 2 * GROWTH);
+    }
+
+    #[test]
+    fn what_waits_for_more_does_not_keep_the_whole_chunk() {
+        let mut decoder = Decoder::default();
+        decoder.push(
+            [frame(1, 60_000), frame(3, 9)[..12].to_vec()]
+                .concat()
+                .into(),
+        );
+        assert!(decoder.decode().unwrap().is_some());
+        assert!(decoder.decode().unwrap().is_none());
+        assert_eq!((decoder.chunk.len(), decoder.chunk_len), (12, 12));
+    }
+}

@@ -1,0 +1,308 @@
+//! What both ends of a connection have in common: bytes in, bytes out, streams, time.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::decoder::{Body, Decoder, Frame, Incoming};
+use super::output::{Data, Output};
+use super::stream::{End, Received, Receiving, Stream, Streams};
+use crate::codec::Payload;
+use crate::error::{Error, Result};
+use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
+use crate::limits::Limits;
+
+/// The shared part of [`server::Connection`](super::server::Connection) and
+/// [`client::Connection`](super::client::Connection).
+#[derive(Debug)]
+pub struct Link<S> {
+    pub(super) limits: Limits,
+    pub(super) decoder: Decoder,
+    pub(super) output: Output,
+    pub(super) streams: Streams<S>,
+    /// Bytes that the driver has taken out of `output` and not written yet.
+    writing: usize,
+    /// The deadlines of the streams that have one.
+    deadlines: BTreeSet<(Instant, StreamId)>,
+    /// The stream whose full inbox keeps the connection from being read, until when.
+    stalled: Option<(StreamId, Instant)>,
+    /// Until when the frame that has begun has to have ended.
+    frame_deadline: Option<Instant>,
+    attention: bool,
+    draining: bool,
+}
+
+/// What time has run out.
+pub(super) enum Expired {
+    Deadline(StreamId),
+    Stalled(StreamId),
+}
+
+impl<S: Default> Link<S> {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            decoder: Decoder::default(),
+            output: Output::default(),
+            streams: Streams::default(),
+            writing: 0,
+            deadlines: BTreeSet::new(),
+            stalled: None,
+            frame_deadline: None,
+            attention: false,
+            draining: false,
+        }
+    }
+
+    /// The large frame that is to be read now; where there is none, read anywhere and
+    /// hand what came to [`received`](Self::received).
+    pub fn take_body(&mut self) -> Option<Body> {
+        self.decoder.take_body()
+    }
+
+    /// Takes a large frame once nothing of it is missing.
+    pub fn received_body(&mut self, body: Body) {
+        self.decoder.push_body(body);
+    }
+
+    /// Takes what was read.
+    pub fn received(&mut self, chunk: Bytes) {
+        self.decoder.push(chunk);
+    }
+
+    /// Exchanges `written`, which is empty, for all that waits to be written.
+    pub fn take_output(&mut self, written: &mut Output) {
+        debug_assert!(written.is_empty());
+        std::mem::swap(&mut self.output, written);
+        self.writing = written.len();
+    }
+
+    /// Says how much of the output that was taken is not written yet.
+    pub fn set_writing(&mut self, left: usize) {
+        self.writing = left;
+    }
+
+    /// Drops what waits to be written: nobody is to get it.
+    pub fn discard(&mut self) {
+        self.output = Output::default();
+        self.writing = 0;
+    }
+
+    /// Gives memory back that an idle connection does not need.
+    pub fn release_output(&mut self) {
+        self.output.release();
+    }
+
+    /// Bytes that wait to be written.
+    pub fn backlog(&self) -> usize {
+        self.output.len() + self.writing
+    }
+
+    /// Whether more may be sent now; otherwise wait until bytes have been written.
+    pub fn has_room(&self) -> bool {
+        self.backlog() < self.limits.output_bytes
+    }
+
+    /// How many streams there are.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// From now on no stream is opened, and the connection ends with the last one.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        self.attention = true;
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether the connection has come to its end: the last stream is over and the last
+    /// byte is written.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.streams.is_empty() && self.backlog() == 0
+    }
+
+    /// What the driver keeps with a stream, unless that is gone.
+    pub fn slot(&mut self, id: StreamId) -> Option<&mut S> {
+        self.streams.get_mut(&id).map(|stream| &mut stream.slot)
+    }
+
+    /// Whether the driver has something to do since this was last asked: to write, to
+    /// go on reading, or to look at [`timeout`](Self::timeout) again.
+    pub fn take_attention(&mut self) -> bool {
+        let attention = self.attention || (!self.output.is_empty() && self.writing == 0);
+        self.attention = false;
+        attention
+    }
+
+    /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
+    pub fn timeout(&self) -> Option<Instant> {
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let stalled = self.stalled.map(|(_, at)| at);
+        [deadline, stalled, self.frame_deadline]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next frame, unless a full inbox forbids it.
+    pub(super) fn next_frame(&mut self, now: Instant) -> Result<Option<Incoming>> {
+        if self.stalled.is_some() {
+            return Ok(None);
+        }
+        let incoming = self.decoder.decode()?;
+        self.frame_deadline = match (&incoming, self.limits.frame_timeout) {
+            (None, Some(timeout)) if self.decoder.is_mid_frame() => {
+                self.frame_deadline.or_else(|| now.checked_add(timeout))
+            }
+            _ => None,
+        };
+        Ok(incoming)
+    }
+
+    /// Whether bytes may be read, as far as full inboxes go.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// The next thing that has taken too long.
+    pub(super) fn expire(&mut self, now: Instant) -> Result<Option<Expired>> {
+        if self.frame_deadline.is_some_and(|at| at <= now) {
+            return Err(Error::protocol(
+                "the peer has not ended a frame in the time given",
+            ));
+        }
+        if let Some((id, _)) = self.stalled.filter(|(_, at)| *at <= now) {
+            self.unstall(id);
+            return Ok(Some(Expired::Stalled(id)));
+        }
+        match self.deadlines.first() {
+            Some(&(at, id)) if at <= now => {
+                self.deadlines.pop_first();
+                Ok(Some(Expired::Deadline(id)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn open(&mut self, id: StreamId, stream: Stream<S>) {
+        if let Some(deadline) = stream.deadline {
+            // The driver's timer may be set to a later time.
+            self.attention |= self.timeout().is_none_or(|at| deadline < at);
+            self.deadlines.insert((deadline, id));
+        }
+        self.streams.insert(id, stream);
+    }
+
+    /// Removes a stream and all that belongs to it.
+    pub(super) fn close(&mut self, id: StreamId) -> Option<Stream<S>> {
+        let stream = self.streams.remove(&id)?;
+        self.forget_deadline(id, stream.deadline);
+        self.unstall(id);
+        self.attention |= self.draining && self.streams.is_empty();
+        Some(stream)
+    }
+
+    pub(super) fn forget_deadline(&mut self, id: StreamId, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+    }
+
+    /// Removes all streams and gives their slots back.
+    pub(super) fn close_all(&mut self) -> Vec<S> {
+        self.deadlines.clear();
+        self.stalled = None;
+        self.streams.drain().map(|(_, s)| s.slot).collect()
+    }
+
+    /// Queues a message that has come on a stream that is open.
+    pub(super) fn deliver(&mut self, frame: Frame, now: Instant) {
+        let id = frame.header.stream_id;
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let flags = frame.header.flags;
+        if !matches!(stream.receiving, Receiving::Open) {
+            return;
+        }
+        if !flags.contains(Flags::NO_DATA) {
+            let most = self.limits.inbox_bytes;
+            if !stream.inbox.push(frame.data, frame.memory, most) {
+                self.stalled = now
+                    .checked_add(self.limits.stall_timeout)
+                    .map(|at| (id, at));
+            }
+        }
+        if flags.contains(Flags::REMOTE_CLOSED) {
+            stream.receiving = Receiving::Ended(End::Closed);
+            // However much waits: it does not become more.
+            self.unstall(id);
+        }
+    }
+
+    pub(super) fn unstall(&mut self, id: StreamId) {
+        if self.stalled.is_some_and(|(stalled, _)| stalled == id) {
+            self.stalled = None;
+            self.attention = true;
+        }
+    }
+
+    /// Takes what waits on a stream; `None` if there is no such stream.
+    pub(super) fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Option<Received> {
+        let stream = self.streams.get_mut(&id)?;
+        let received = if !stream.inbox.is_empty() {
+            stream.inbox.take(into);
+            Received::Messages
+        } else {
+            match std::mem::replace(&mut stream.receiving, Receiving::Unwanted) {
+                Receiving::Ended(end) => Received::End(end),
+                receiving => {
+                    stream.receiving = receiving;
+                    Received::Nothing
+                }
+            }
+        };
+        self.unstall(id);
+        Some(received)
+    }
+
+    /// Queues a message on a stream; does not look whether that is open.
+    pub(super) fn put_data(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
+        let len = sendable(message.encoded_len()?, |len| len)?;
+        let data = Data {
+            len,
+            before: |_: &mut Vec<u8>| {},
+            payload: message,
+            payload_len: len,
+            after: |_: &mut Vec<u8>| {},
+        };
+        self.output.put(id, MessageType::DATA, Flags::NONE, data)?;
+        Ok(())
+    }
+
+    /// Queues the frame that ends this side of a stream. It carries no message: some
+    /// peers reject one on the closing frame.
+    pub(super) fn put_close(&mut self, id: StreamId) {
+        let flags = Flags::REMOTE_CLOSED | Flags::NO_DATA;
+        self.output
+            .put_plain(id, MessageType::DATA, flags, 0, |_| {});
+    }
+}
+
+/// The length of a frame's data around a payload, if that may be sent.
+pub(super) fn sendable(payload: usize, frame: impl FnOnce(usize) -> usize) -> Result<usize> {
+    // A payload over the limit has no frame, whatever its envelope adds.
+    let len = if payload > MAX_DATA_LEN {
+        payload
+    } else {
+        frame(payload)
+    };
+    if len > MAX_DATA_LEN {
+        return Err(Error::too_large(len, MAX_DATA_LEN));
+    }
+    Ok(len)
+}

@@ -1,0 +1,101 @@
+//! The protocol without I/O: bytes and a clock go in; events, bytes to send and the
+//! next time-out come out.
+//!
+//! ```text
+//!            bytes read                                 bytes to write
+//!                |                                             ^
+//!                v                                             |
+//!          +---------+   frames   +------------------+    +--------+
+//!          | Decoder | ---------> | Connection::poll | -> | Output |
+//!          +---------+            +------------------+    +--------+
+//!                                   |  events   ^ send, finish,
+//!                                   v           | receive, abandon
+//!                                    the driver
+//! ```
+//!
+//! [`server::Connection`] and [`client::Connection`] are the two ends. What they share
+//! is [`Link`]; what a driver needs of either is [`Endpoint`]. There is no socket,
+//! task, thread or clock in here, and nothing in here panics.
+//!
+//! This module is public for those who drive, simulate or fuzz the protocol
+//! themselves; it may change in any minor release.
+
+pub mod client;
+mod decoder;
+mod link;
+mod output;
+pub mod server;
+mod stream;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub use self::decoder::{Body, Decoder, Frame, Incoming};
+pub use self::link::Link;
+pub use self::output::Output;
+pub use self::stream::{CallKind, End, Received};
+
+use crate::codec::Payload;
+use crate::error::{Error, Result};
+use crate::frame::StreamId;
+
+/// What a driver has to act upon.
+#[derive(Debug)]
+pub enum Event<'a, S> {
+    /// A call has come in; to a server only.
+    Call(server::Call),
+    /// There is something to [`receive`](Endpoint::receive) on the stream of this slot.
+    Readable(&'a mut S),
+    /// The stream of this slot is over and takes no more data: stop what feeds it.
+    Ended(S),
+}
+
+/// One end of a connection, as its driver sees it. `Slot` is what the driver keeps with
+/// each stream.
+pub trait Endpoint {
+    /// What the driver keeps with each stream.
+    type Slot: Default;
+
+    /// What both ends have in common.
+    fn link(&mut self) -> &mut Link<Self::Slot>;
+
+    /// The next event, until there is none; to be called after bytes have been read,
+    /// after bytes have been written, and when the [time](Link::timeout) has come.
+    ///
+    /// # Errors
+    /// The connection is beyond repair: write what is in the output, then close it.
+    fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, Self::Slot>>>;
+
+    /// Whether bytes are to be read now, once [`poll`](Self::poll) has no event.
+    fn wants_read(&mut self) -> bool;
+
+    /// Whether messages may be sent on a stream.
+    ///
+    /// # Errors
+    /// The stream is over, or this end of it is.
+    fn check_sending(&mut self, id: StreamId) -> Result<()>;
+
+    /// Queues a message on a stream.
+    ///
+    /// # Errors
+    /// As [`check_sending`](Self::check_sending), or the message can't be sent.
+    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()>;
+
+    /// Ends this side of a stream: after its last message, or with an error.
+    ///
+    /// Gives back the slot of a stream that is over by this.
+    fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<Self::Slot>;
+
+    /// Takes all messages that wait on a stream.
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received;
+
+    /// Says that nobody will receive on a stream again.
+    ///
+    /// Gives back the slot of a stream that is over by this.
+    fn abandon(&mut self, id: StreamId) -> Option<Self::Slot>;
+
+    /// Ends every stream because the connection has ended, and gives back their slots.
+    fn fail(&mut self, error: Error) -> Vec<Self::Slot>;
+}

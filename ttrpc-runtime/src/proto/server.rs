@@ -1,0 +1,368 @@
+//! The server's end of a connection.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::decoder::{Frame, Incoming};
+use super::link::{Expired, Link, sendable};
+use super::output::Data;
+use super::stream::{CallKind, End, Received, Receiving, Stream};
+use super::{Endpoint, Event};
+use crate::codec::Payload;
+use crate::envelope::{self, Request, TimeIsUp};
+use crate::error::{Error, Result};
+use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
+use crate::limits::Limits;
+use crate::status::Status;
+
+/// A call that has come in. Answer it by [`Connection::respond`], or
+/// [`Connection::accept`] it as a stream.
+#[derive(Debug)]
+pub struct Call {
+    /// The stream that it runs on.
+    pub id: StreamId,
+    /// What kind of call the client's flags suggest; the method knows it for sure.
+    pub kind: CallKind,
+    /// The service, the method, the payload and what travels with them.
+    pub request: Request,
+    /// When it has to have ended.
+    pub deadline: Option<Instant>,
+}
+
+/// The server's end of a connection; `S` is what the driver keeps with each stream.
+#[derive(Debug)]
+pub struct Connection<S> {
+    link: Link<S>,
+    /// The highest id seen: a new one has to be higher.
+    last_id: Option<StreamId>,
+    /// Frames for streams that do not exist.
+    strays: u32,
+    /// Streams that this end has ended and the client has not: data that was under way
+    /// is late, not stray.
+    ended_early: BTreeSet<StreamId>,
+}
+
+/// What became of a frame.
+enum Step<S> {
+    Done,
+    Call(Call),
+    Readable(StreamId),
+    Ended(S),
+}
+
+impl<S: Default> Connection<S> {
+    /// A connection that has just been accepted.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            link: Link::new(limits),
+            last_id: None,
+            strays: 0,
+            ended_early: BTreeSet::new(),
+        }
+    }
+
+    /// From now on new calls are answered with UNAVAILABLE; those that run go on, and
+    /// the connection ends with the last of them.
+    pub fn shut_down(&mut self) {
+        self.link.drain();
+    }
+
+    /// Says what kind of call a stream is, now that its method is known.
+    pub fn accept(&mut self, id: StreamId, kind: CallKind) {
+        if let Some(stream) = self.link.streams.get_mut(&id) {
+            stream.kind = kind;
+        }
+    }
+
+    /// Ends a stream with its single reply, or with an error. Too late, it does nothing.
+    ///
+    /// A reply that can't be sent becomes the error that says so. Gives back the slot
+    /// of the stream.
+    pub fn respond(&mut self, id: StreamId, result: Result<&dyn Payload>) -> Option<S> {
+        let stream = self.close(id)?;
+        if let Err(error) = result.and_then(|reply| self.put_reply(id, reply)) {
+            self.put_error(id, &error.into_status());
+        }
+        Some(stream.slot)
+    }
+
+    fn put_reply(&mut self, id: StreamId, reply: &dyn Payload) -> Result<()> {
+        let payload_len = reply.encoded_len()?;
+        let data = Data {
+            len: sendable(payload_len, envelope::reply_len)?,
+            before: |run: &mut Vec<u8>| envelope::put_before_reply(payload_len, run),
+            payload: reply,
+            payload_len,
+            after: |_: &mut Vec<u8>| {},
+        };
+        let output = &mut self.link.output;
+        output.put(id, MessageType::RESPONSE, Flags::NONE, data)?;
+        Ok(())
+    }
+
+    fn put_error(&mut self, id: StreamId, status: &Status) {
+        let mut len = envelope::error_len(status);
+        let shorter;
+        let mut status = status;
+        if len > MAX_DATA_LEN {
+            // The code says the most; what does not fit is left out.
+            shorter = Status::new(
+                status.code,
+                format!(
+                    "the error's message and details take {len} bytes, over the limit of {MAX_DATA_LEN}"
+                ),
+            );
+            status = &shorter;
+            len = envelope::error_len(status);
+        }
+        self.link
+            .output
+            .put_plain(id, MessageType::RESPONSE, Flags::NONE, len, |run| {
+                envelope::put_error(status, run);
+            });
+    }
+
+    /// Removes a stream, and remembers it while the client may not know.
+    fn close(&mut self, id: StreamId) -> Option<Stream<S>> {
+        let stream = self.link.close(id)?;
+        let client_open = !matches!(stream.receiving, Receiving::Ended(_));
+        if stream.kind.client_streams() && client_open {
+            self.ended_early.insert(id);
+            if self.ended_early.len() > self.link.limits.max_streams {
+                self.ended_early.pop_first();
+            }
+        }
+        Some(stream)
+    }
+
+    /// Answers a frame that its stream has no use for, and leaves the stream alone.
+    fn reject(&mut self, id: StreamId, status: Status) -> Step<S> {
+        self.put_error(id, &status);
+        Step::Done
+    }
+
+    /// Ends a stream with an error.
+    fn end(&mut self, id: StreamId, error: impl Into<Error>) -> Step<S> {
+        match self.respond(id, Err(error.into())) {
+            Some(slot) => Step::Ended(slot),
+            None => Step::Done,
+        }
+    }
+
+    fn on_too_large(&mut self, header: Header) -> Result<Step<S>> {
+        let id = header.stream_id;
+        let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
+        match header.message_type {
+            MessageType::REQUEST => Ok(match self.check_new_id(id) {
+                Ok(()) => self.reject(id, error.into_status()),
+                Err(status) => self.reject(id, status),
+            }),
+            MessageType::DATA => match self.link.streams.get(&id) {
+                Some(stream) if stream.kind.client_streams() => Ok(self.end(id, error)),
+                Some(_) => Ok(self.reject(id, error.into_status())),
+                None => self.on_stray(header),
+            },
+            _ => Ok(Step::Done),
+        }
+    }
+
+    fn on_frame(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
+        match frame.header.message_type {
+            MessageType::REQUEST => Ok(self.on_request(frame, now)),
+            MessageType::DATA => self.on_data(frame, now),
+            // A response makes no sense here; other types may come to exist.
+            _ => Ok(Step::Done),
+        }
+    }
+
+    /// A client's ids are odd and grow.
+    fn check_new_id(&mut self, id: StreamId) -> Result<(), Status> {
+        if !id.is_client() {
+            return Err(Status::invalid_argument(format!(
+                "stream id {id} is not odd, as those of a client are"
+            )));
+        }
+        if let Some(last) = self.last_id.filter(|last| id <= *last) {
+            return Err(Status::invalid_argument(format!(
+                "stream id {id} does not follow {last}: ids have to grow"
+            )));
+        }
+        self.last_id = Some(id);
+        Ok(())
+    }
+
+    fn on_request(&mut self, frame: Frame, now: Instant) -> Step<S> {
+        let id = frame.header.stream_id;
+        if let Err(status) = self.check_new_id(id) {
+            return self.reject(id, status);
+        }
+        let Some(request) = Request::decode(frame.data) else {
+            return self.reject(
+                id,
+                Status::invalid_argument("the data of the request frame is no ttrpc Request"),
+            );
+        };
+        if self.link.is_draining() {
+            return self.reject(id, Status::unavailable("the server is shutting down"));
+        }
+        let most = self.link.limits.max_streams;
+        if self.link.streams.len() >= most {
+            return self.reject(
+                id,
+                Status::resource_exhausted(format!(
+                    "the connection has {most} calls open, as many as the server allows"
+                )),
+            );
+        }
+        let deadline = match request.timeout() {
+            Ok(timeout) => timeout.and_then(|timeout| now.checked_add(timeout)),
+            Err(TimeIsUp) => return self.reject(id, Error::timeout().into_status()),
+        };
+        let flags = frame.header.flags;
+        let kind = CallKind::of_request(flags);
+        let mut stream = Stream::new(kind, deadline);
+        if flags.contains(Flags::REMOTE_CLOSED) {
+            stream.receiving = Receiving::Ended(End::Closed);
+        }
+        self.link.open(id, stream);
+        Step::Call(Call {
+            id,
+            kind,
+            request,
+            deadline,
+        })
+    }
+
+    fn on_data(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
+        let id = frame.header.stream_id;
+        let Some(stream) = self.link.streams.get(&id) else {
+            return self.on_stray(frame.header);
+        };
+        if matches!(stream.receiving, Receiving::Ended(_)) {
+            let status = Status::invalid_argument(format!(
+                "data on stream {id} after the client had closed it"
+            ));
+            return Ok(self.end(id, status));
+        }
+        if !stream.kind.client_streams() {
+            let status = Status::invalid_argument(format!("data on stream {id}, which takes none"));
+            return Ok(self.reject(id, status));
+        }
+        self.link.deliver(frame, now);
+        Ok(Step::Readable(id))
+    }
+
+    fn on_stray(&mut self, header: Header) -> Result<Step<S>> {
+        let id = header.stream_id;
+        if self.ended_early.contains(&id) {
+            if header.flags.contains(Flags::REMOTE_CLOSED) {
+                self.ended_early.remove(&id);
+            }
+        } else {
+            self.strays += 1;
+            if self.strays > self.link.limits.stray_frames {
+                return Err(Error::protocol(format!(
+                    "the client has sent {} frames on streams that do not exist",
+                    self.strays
+                )));
+            }
+        }
+        let status = Status::invalid_argument(format!("stream {id} is not open"));
+        Ok(self.reject(id, status))
+    }
+}
+
+impl<S: Default> Endpoint for Connection<S> {
+    type Slot = S;
+
+    fn link(&mut self) -> &mut Link<S> {
+        &mut self.link
+    }
+
+    fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
+        let step = loop {
+            let step = if let Some(expired) = self.link.expire(now)? {
+                match expired {
+                    Expired::Deadline(id) => self.end(id, Error::timeout()),
+                    Expired::Stalled(id) => self.end(id, stalled(&self.link.limits)),
+                }
+            } else if !self.link.has_room() {
+                // Replies that nobody takes must not pile up.
+                return Ok(None);
+            } else {
+                match self.link.next_frame(now)? {
+                    None => return Ok(None),
+                    Some(Incoming::Frame(frame)) => self.on_frame(frame, now)?,
+                    Some(Incoming::TooLarge(header)) => self.on_too_large(header)?,
+                }
+            };
+            if !matches!(step, Step::Done) {
+                break step;
+            }
+        };
+        Ok(match step {
+            Step::Done => None,
+            Step::Call(call) => Some(Event::Call(call)),
+            Step::Ended(slot) => Some(Event::Ended(slot)),
+            Step::Readable(id) => self.link.slot(id).map(Event::Readable),
+        })
+    }
+
+    fn wants_read(&mut self) -> bool {
+        self.link.has_room() && !self.link.is_stalled()
+    }
+
+    fn check_sending(&mut self, id: StreamId) -> Result<()> {
+        match self.link.streams.contains_key(&id) {
+            true => Ok(()),
+            false => Err(Error::cancelled()),
+        }
+    }
+
+    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
+        self.check_sending(id)?;
+        self.link.put_data(id, message)
+    }
+
+    fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
+        match result {
+            Ok(()) => {
+                let stream = self.close(id)?;
+                self.link.put_close(id);
+                Some(stream.slot)
+            }
+            Err(error) => self.respond(id, Err(error)),
+        }
+    }
+
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received {
+        self.link
+            .receive(id, into)
+            .unwrap_or_else(|| Received::End(End::Failed(Error::cancelled())))
+    }
+
+    fn abandon(&mut self, id: StreamId) -> Option<S> {
+        if let Some(stream) = self.link.streams.get_mut(&id) {
+            stream.inbox.clear();
+            if matches!(stream.receiving, Receiving::Open) {
+                stream.receiving = Receiving::Unwanted;
+            }
+            self.link.unstall(id);
+        }
+        None
+    }
+
+    fn fail(&mut self, _: Error) -> Vec<S> {
+        self.link.close_all()
+    }
+}
+
+/// Why a stream ends whose reader has let its inbox fill up.
+pub(super) fn stalled(limits: &Limits) -> Status {
+    Status::resource_exhausted(format!(
+        "{} bytes have waited for their reader for {:?}",
+        limits.inbox_bytes, limits.stall_timeout
+    ))
+}

@@ -1,0 +1,285 @@
+//! One call on a connection, as one end sees it.
+//!
+//! ```text
+//!               this end sends                        the peer sends
+//!
+//!          +------+  finish   +--------+        +------+  its last   +-------+
+//!   open ->| open | --------> | closed |        | open | ----------> | ended |
+//!          +------+           +--------+        +------+             +-------+
+//!                                                   \   abandon   +----------+
+//!                                                    `----------> | unwanted |
+//!                                                                 +----------+
+//! ```
+//!
+//! A server's stream is over, and gone, once the server has sent its last: a server
+//! that is done is done, whatever the client still sends. A client's stream is over
+//! once the server has sent its last, and gone once that was received or nobody is
+//! left to receive it.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+use crate::frame::{Flags, StreamId};
+
+/// The four kinds of call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallKind {
+    /// One message each way.
+    Unary,
+    /// One message to the server, any number back.
+    ServerStreaming,
+    /// Any number of messages to the server, one back.
+    ClientStreaming,
+    /// Any number of messages both ways.
+    BidiStreaming,
+}
+
+impl CallKind {
+    /// Whether the client sends any number of messages.
+    pub const fn client_streams(self) -> bool {
+        matches!(self, Self::ClientStreaming | Self::BidiStreaming)
+    }
+
+    /// Whether the server sends any number of messages.
+    pub const fn server_streams(self) -> bool {
+        matches!(self, Self::ServerStreaming | Self::BidiStreaming)
+    }
+
+    /// The flags of the Request that opens such a call.
+    pub const fn request_flags(self) -> Flags {
+        match self {
+            Self::Unary => Flags::NONE,
+            Self::ServerStreaming => Flags::REMOTE_CLOSED,
+            Self::ClientStreaming | Self::BidiStreaming => Flags::REMOTE_OPEN,
+        }
+    }
+
+    /// The kind of call that the flags of a Request suggest, until its method is known.
+    pub const fn of_request(flags: Flags) -> Self {
+        if flags.contains(Flags::REMOTE_CLOSED) {
+            Self::ServerStreaming
+        } else if flags.contains(Flags::REMOTE_OPEN) {
+            Self::BidiStreaming
+        } else {
+            Self::Unary
+        }
+    }
+}
+
+/// How what the peer sends on a stream ended.
+#[derive(Debug)]
+pub enum End {
+    /// After its last message.
+    Closed,
+    /// With the single reply of a unary or client-streaming call.
+    Reply(Bytes),
+    /// With an error: the peer's, or one that was found here.
+    Failed(Error),
+}
+
+/// What there was to receive on a stream.
+#[derive(Debug)]
+pub enum Received {
+    /// At least one message; more or an end may follow.
+    Messages,
+    /// Nothing yet: wait for [`Event::Readable`](super::Event::Readable).
+    Nothing,
+    /// Nothing more to come. It is said once; then the stream is gone.
+    End(End),
+}
+
+/// What the peer may still send on a stream.
+#[derive(Debug)]
+pub(super) enum Receiving {
+    Open,
+    Ended(End),
+    /// Whatever comes is dropped.
+    Unwanted,
+}
+
+/// A call on a connection.
+#[derive(Debug)]
+pub(super) struct Stream<S> {
+    pub slot: S,
+    pub kind: CallKind,
+    pub receiving: Receiving,
+    pub sending: bool,
+    pub inbox: Inbox,
+    pub deadline: Option<Instant>,
+}
+
+impl<S: Default> Stream<S> {
+    pub fn new(kind: CallKind, deadline: Option<Instant>) -> Self {
+        Self {
+            slot: S::default(),
+            kind,
+            receiving: Receiving::Open,
+            sending: true,
+            inbox: Inbox::default(),
+            deadline,
+        }
+    }
+}
+
+/// Messages that wait for their reader, and the memory that they keep in use.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    messages: VecDeque<Bytes>,
+    memory: usize,
+    /// The last chunk that a message was a slice of.
+    chunk: u64,
+}
+
+impl Inbox {
+    /// Adds a message, a slice of the chunk of that number and size. Says whether no
+    /// more than `most` bytes are in use.
+    pub fn push(&mut self, message: Bytes, (chunk, size): (u64, usize), most: usize) -> bool {
+        self.messages.push_back(message);
+        if self.chunk != chunk || self.memory == 0 {
+            self.chunk = chunk;
+            self.memory += size;
+        }
+        self.memory <= most || self.messages.len() == 1 || self.compact() <= most
+    }
+
+    /// Copies the messages together, so that they keep nothing alive but themselves.
+    fn compact(&mut self) -> usize {
+        let len: usize = self.messages.iter().map(Bytes::len).sum();
+        // An empty message takes its place in the queue all the same.
+        let places = self.messages.len() * size_of::<Bytes>();
+        if self.memory > len + places {
+            let mut together = Bytes::from({
+                let mut bytes = Vec::with_capacity(len);
+                self.messages
+                    .iter()
+                    .for_each(|m| bytes.extend_from_slice(m));
+                bytes
+            });
+            for message in &mut self.messages {
+                *message = together.split_to(message.len());
+            }
+        }
+        self.memory = len + places;
+        self.chunk = 0;
+        self.memory
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Moves all messages to the end of `into`.
+    pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
+        self.memory = 0;
+        if into.is_empty() {
+            std::mem::swap(&mut self.messages, into);
+        } else {
+            into.append(&mut self.messages);
+        }
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The streams of a connection by their ids.
+pub(super) type Streams<S> = HashMap<StreamId, Stream<S>, IdHash>;
+
+/// Multiplies an id by a number that is drawn once a process, so that a peer can't
+/// choose ids that collide.
+#[derive(Clone, Debug)]
+pub(super) struct IdHash(u64);
+
+impl Default for IdHash {
+    fn default() -> Self {
+        static FACTOR: OnceLock<u64> = OnceLock::new();
+        Self(*FACTOR.get_or_init(|| RandomState::new().hash_one(0) | 1))
+    }
+}
+
+impl BuildHasher for IdHash {
+    type Hasher = IdHasher;
+
+    fn build_hasher(&self) -> IdHasher {
+        IdHasher(self.0)
+    }
+}
+
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // The high half of a product is the well mixed one; the table looks at both ends.
+        self.0 = (u64::from(id) + 1).wrapping_mul(self.0).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_is_charged_for_the_chunks_that_it_keeps() {
+        let mut inbox = Inbox::default();
+        let chunk = Bytes::from(vec![7; 1000]);
+        assert!(inbox.push(chunk.slice(0..10), (1, 1000), 1500));
+        assert!(inbox.push(chunk.slice(10..20), (1, 1000), 1500));
+        assert_eq!(inbox.memory, 1000);
+        // A second chunk would be too much: the messages are copied together instead.
+        assert!(inbox.push(chunk.slice(20..40), (2, 1000), 1500));
+        assert_eq!(inbox.memory, 40 + 3 * size_of::<Bytes>());
+        let mut taken = VecDeque::new();
+        inbox.take(&mut taken);
+        assert_eq!(
+            taken.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [10, 10, 20]
+        );
+        assert!(taken.iter().all(|m| m.iter().all(|byte| *byte == 7)));
+        assert_eq!(inbox.memory, 0);
+    }
+
+    #[test]
+    fn an_inbox_over_its_bound_says_so_but_always_holds_one_message() {
+        let mut inbox = Inbox::default();
+        assert!(inbox.push(Bytes::from(vec![0; 500]), (1, 500), 100));
+        assert!(!inbox.push(Bytes::from_static(b"x"), (2, 1), 100));
+    }
+
+    #[test]
+    fn empty_messages_are_not_free() {
+        let mut inbox = Inbox::default();
+        let most = 100 * size_of::<Bytes>();
+        let fits = (0..1000)
+            .take_while(|i| inbox.push(Bytes::new(), (*i, 10_000), most))
+            .count();
+        assert_eq!(fits, 100);
+    }
+
+    #[test]
+    fn flags_and_kinds() {
+        for kind in [
+            CallKind::Unary,
+            CallKind::ServerStreaming,
+            CallKind::BidiStreaming,
+        ] {
+            assert_eq!(CallKind::of_request(kind.request_flags()), kind);
+        }
+        // The incumbent Rust implementation opens its streams so.
+        let both = Flags::REMOTE_OPEN | Flags::NO_DATA;
+        assert_eq!(CallKind::of_request(both), CallKind::BidiStreaming);
+    }
+}

@@ -1,0 +1,239 @@
+//! The little of protobuf's wire format that the envelopes need.
+
+use std::ops::Range;
+
+/// How deep groups may be nested in what is skipped; protobuf's own limit.
+const MAX_GROUP_DEPTH: usize = 100;
+
+/// The value of a field.
+pub(crate) enum Value {
+    /// A number, or a boolean.
+    Varint(u64),
+    /// Where the bytes of a string, of bytes or of a message are.
+    Bytes(Range<usize>),
+    /// Something that no envelope has a field of.
+    Other,
+}
+
+/// The fields of an encoded message, in order.
+pub(crate) struct Fields<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+/// The data is not protobuf.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
+        Self { data, at: 0 }
+    }
+
+    /// The next field's number and value.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Value)>, Malformed> {
+        if self.at == self.data.len() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let (number, wire_type) = (tag >> 3, tag & 7);
+        if number == 0 || tag > u64::from(u32::MAX) {
+            return Err(Malformed);
+        }
+        let value = match wire_type {
+            0 => Value::Varint(self.varint()?),
+            2 => {
+                let len = self.varint()?;
+                Value::Bytes(self.skip(len)?)
+            }
+            3 => {
+                self.skip_group(number)?;
+                Value::Other
+            }
+            _ => {
+                self.skip_fixed(wire_type)?;
+                Value::Other
+            }
+        };
+        Ok(Some((number, value)))
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.data.get(self.at).ok_or(Malformed)?;
+            self.at += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                // Of the tenth byte only one bit fits.
+                return if shift == 63 && byte > 1 {
+                    Err(Malformed)
+                } else {
+                    Ok(value)
+                };
+            }
+        }
+        Err(Malformed)
+    }
+
+    fn skip(&mut self, len: u64) -> Result<Range<usize>, Malformed> {
+        let left = self.data.len() - self.at;
+        let len = usize::try_from(len).ok().filter(|len| *len <= left);
+        let start = self.at;
+        self.at += len.ok_or(Malformed)?;
+        Ok(start..self.at)
+    }
+
+    fn skip_fixed(&mut self, wire_type: u64) -> Result<(), Malformed> {
+        let len = match wire_type {
+            1 => 8,
+            5 => 4,
+            _ => return Err(Malformed),
+        };
+        self.skip(len).map(drop)
+    }
+
+    /// Skips to the end of a group, without recursion: the peer decides the depth.
+    #[cold]
+    fn skip_group(&mut self, number: u64) -> Result<(), Malformed> {
+        let mut open = vec![number];
+        while let Some(innermost) = open.last() {
+            let tag = self.varint()?;
+            let (number, wire_type) = (tag >> 3, tag & 7);
+            match wire_type {
+                0 => drop(self.varint()?),
+                2 => {
+                    let len = self.varint()?;
+                    self.skip(len)?;
+                }
+                3 if open.len() < MAX_GROUP_DEPTH => open.push(number),
+                4 if number == *innermost => drop(open.pop()),
+                _ => self.skip_fixed(wire_type)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that `value` takes as a varint.
+pub(crate) fn varint_len(value: u64) -> usize {
+    // Seven bits a byte, and at least one byte.
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Bytes of a field of `len` bytes; none where it is empty and so left out.
+pub(crate) fn bytes_field_len(len: usize) -> usize {
+    match len {
+        0 => 0,
+        len => 1 + varint_len(len as u64) + len,
+    }
+}
+
+/// Appends a varint.
+pub(crate) fn put_varint(buffer: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        buffer.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    buffer.push(value as u8);
+}
+
+/// Appends the tag and the length of a field of `len` bytes, unless it is empty.
+pub(crate) fn put_bytes_head(buffer: &mut Vec<u8>, number: u8, len: usize) {
+    if len > 0 {
+        buffer.push(number << 3 | 2);
+        put_varint(buffer, len as u64);
+    }
+}
+
+/// Appends a field of bytes, unless it is empty.
+pub(crate) fn put_bytes(buffer: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    put_bytes_head(buffer, number, bytes.len());
+    buffer.extend_from_slice(bytes);
+}
+
+/// Bytes of a number's field; none where it is 0 and so left out.
+pub(crate) fn varint_field_len(value: u64) -> usize {
+    match value {
+        0 => 0,
+        value => 1 + varint_len(value),
+    }
+}
+
+/// Appends a number, unless it is 0.
+pub(crate) fn put_varint_field(buffer: &mut Vec<u8>, number: u8, value: u64) {
+    if value != 0 {
+        buffer.push(number << 3);
+        put_varint(buffer, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(data: &[u8]) -> Result<usize, Malformed> {
+        let (mut fields, mut n) = (Fields::new(data), 0);
+        while fields.next()?.is_some() {
+            n += 1;
+        }
+        Ok(n)
+    }
+
+    #[test]
+    fn varints_of_every_length() {
+        for bits in 0..64 {
+            for value in [1u64 << bits, (1 << bits) - 1, u64::MAX >> bits] {
+                let mut buffer = Vec::new();
+                put_varint(&mut buffer, value);
+                assert_eq!(buffer.len(), varint_len(value), "{value}");
+                assert_eq!(Fields::new(&buffer).varint(), Ok(value));
+            }
+        }
+    }
+
+    #[test]
+    fn a_varint_over_64_bits_is_malformed() {
+        let mut data = vec![0x08];
+        data.extend([0xff; 9]);
+        assert_eq!(count(&[&data[..], &[0x01]].concat()), Ok(1));
+        assert_eq!(count(&[&data[..], &[0x02]].concat()), Err(Malformed));
+        assert_eq!(count(&[&data[..], &[0xff, 0x01]].concat()), Err(Malformed));
+    }
+
+    #[test]
+    fn unknown_fields_of_every_wire_type_are_skipped() {
+        let data = [
+            0x78, 0x01, // 15: varint
+            0x79, 0, 0, 0, 0, 0, 0, 0, 0, // 15: 64 bits
+            0x7a, 0x02, 0, 0, // 15: bytes
+            0x7b, 0x08, 0x01, 0x13, 0x14, 0x7c, // 15: group with a group in it
+            0x7d, 0, 0, 0, 0, // 15: 32 bits
+        ];
+        assert_eq!(count(&data), Ok(5));
+        for end in 0..data.len() {
+            // Cut anywhere it is either whole fields or malformed, never a panic.
+            let _ = count(&data[..end]);
+        }
+    }
+
+    #[test]
+    fn groups_are_balanced_and_of_bounded_depth() {
+        let nested = |depth: usize| [vec![0x0b; depth], vec![0x0c; depth]].concat();
+        assert_eq!(count(&nested(MAX_GROUP_DEPTH)), Ok(1));
+        assert_eq!(count(&nested(MAX_GROUP_DEPTH + 1)), Err(Malformed));
+        assert_eq!(count(&[0x0b, 0x14]), Err(Malformed), "another group's end");
+        assert_eq!(count(&[0x0c]), Err(Malformed), "an end without a beginning");
+        assert_eq!(count(&vec![0x0b; 4 << 20]), Err(Malformed));
+    }
+
+    #[test]
+    fn lengths_past_the_end_are_malformed() {
+        assert_eq!(count(&[0x0a, 0x01]), Err(Malformed));
+        let huge = [
+            0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
+        ];
+        assert_eq!(count(&huge), Err(Malformed));
+        assert_eq!(count(&[0x00, 0x01]), Err(Malformed), "field 0");
+    }
+}
