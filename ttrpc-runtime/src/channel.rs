@@ -1,0 +1,264 @@
+//! The channel behind `Streaming::channel` and `Streaming::produce`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Error, Result};
+use crate::status::Status;
+
+/// Sends the messages of a [`Streaming`](crate::Streaming).
+///
+/// The stream ends when the last clone of its sender is dropped, or with
+/// [`finish`](Self::finish). A thread that panics with the last sender in hand ends it
+/// with an error, so that nobody takes what came for all there was.
+pub struct Sender<T> {
+    channel: Arc<Channel<T>>,
+}
+
+/// The other end of a sender, until that is attached to a call.
+pub(crate) struct Receiver<T> {
+    channel: Arc<Channel<T>>,
+    attached: bool,
+}
+
+/// Where an attached sender sends to.
+pub(crate) trait Sink<T>: Send + Sync {
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+    fn send(&self, message: &T) -> Result<()>;
+    fn finish(&self, result: Result<()>);
+}
+
+struct Channel<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    mode: Mode<T>,
+    senders: usize,
+    /// Senders that wait for room.
+    waiting: Vec<Waker>,
+}
+
+enum Mode<T> {
+    /// Messages wait here for a reader.
+    Queue {
+        messages: VecDeque<T>,
+        capacity: usize,
+        end: Option<Result<()>>,
+        reader: Option<Waker>,
+    },
+    /// Messages go to a connection.
+    Sink(Arc<dyn Sink<T>>),
+    /// Nobody takes messages.
+    Closed,
+}
+
+pub(crate) fn new<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let channel = Arc::new(Channel {
+        state: Mutex::new(State {
+            mode: Mode::Queue {
+                messages: VecDeque::new(),
+                capacity: capacity.max(1),
+                end: None,
+                reader: None,
+            },
+            senders: 1,
+            waiting: Vec::new(),
+        }),
+    });
+    let receiver = Receiver {
+        channel: Arc::clone(&channel),
+        attached: false,
+    };
+    (Sender { channel }, receiver)
+}
+
+impl<T> Channel<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, result: Result<()>) {
+        let mut state = self.lock();
+        match &mut state.mode {
+            Mode::Queue { end, reader, .. } => {
+                end.get_or_insert(result);
+                let reader = reader.take();
+                drop(state);
+                if let Some(reader) = reader {
+                    reader.wake();
+                }
+            }
+            Mode::Sink(sink) => {
+                let sink = Arc::clone(sink);
+                state.mode = Mode::Closed;
+                let waiting = std::mem::take(&mut state.waiting);
+                drop(state);
+                sink.finish(result);
+                waiting.into_iter().for_each(Waker::wake);
+            }
+            Mode::Closed => {}
+        }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Sends a message, waiting while there is no room for it.
+    ///
+    /// It is cancel-safe: dropped before it is ready, it has not sent the message.
+    ///
+    /// # Errors
+    /// Nobody takes the message: the stream was dropped, or its call is over. Or the
+    /// message can't be sent, which ends the call too.
+    pub async fn send(&self, message: T) -> Result<()> {
+        let mut message = Some(message);
+        poll_fn(|cx| self.poll_send(&mut message, cx)).await
+    }
+
+    fn poll_send(&self, message: &mut Option<T>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.channel.lock();
+        let state = &mut *state;
+        let sink = match &mut state.mode {
+            Mode::Closed | Mode::Queue { end: Some(_), .. } => {
+                return Poll::Ready(Err(Error::cancelled()));
+            }
+            Mode::Queue {
+                messages,
+                capacity,
+                reader,
+                ..
+            } => {
+                if messages.len() < *capacity {
+                    messages.extend(message.take());
+                    if let Some(reader) = reader.take() {
+                        reader.wake();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                if !state.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+                    state.waiting.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            Mode::Sink(sink) => sink,
+        };
+        // Under the lock, so that two senders keep their order.
+        std::task::ready!(sink.poll_room(cx))?;
+        let sent = message.take().map_or(Ok(()), |message| sink.send(&message));
+        if let Err(error) = &sent {
+            sink.finish(Err(error.clone()));
+        }
+        Poll::Ready(sent)
+    }
+
+    /// Ends the stream: with its last message, or with an error. Only the first end of a
+    /// stream counts.
+    pub fn finish(self, result: Result<()>) {
+        self.channel.finish(result);
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.channel.lock().senders += 1;
+        Self {
+            channel: Arc::clone(&self.channel),
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.channel.lock();
+            state.senders -= 1;
+            state.senders
+        };
+        if left == 0 {
+            self.channel.finish(if std::thread::panicking() {
+                Err(Status::internal("whatever sent the messages of a stream panicked").into())
+            } else {
+                Ok(())
+            });
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+impl<T> Receiver<T> {
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let mut state = self.channel.lock();
+        let Mode::Queue {
+            messages,
+            end,
+            reader,
+            ..
+        } = &mut state.mode
+        else {
+            return Poll::Ready(None);
+        };
+        if let Some(message) = messages.pop_front() {
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            waiting.into_iter().for_each(Waker::wake);
+            return Poll::Ready(Some(Ok(message)));
+        }
+        match end {
+            Some(Ok(())) => Poll::Ready(None),
+            Some(Err(error)) => Poll::Ready(Some(Err(error.clone()))),
+            None => {
+                *reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends what waits to `sink`, and all that follows straight to it.
+    pub(crate) fn attach(mut self, sink: Box<dyn Sink<T>>) {
+        self.attached = true;
+        let sink: Arc<dyn Sink<T>> = sink.into();
+        let mut state = self.channel.lock();
+        let Mode::Queue { messages, end, .. } =
+            std::mem::replace(&mut state.mode, Mode::Sink(Arc::clone(&sink)))
+        else {
+            return;
+        };
+        // They are few: as many as the capacity.
+        let sent = messages.iter().try_for_each(|message| sink.send(message));
+        let end = match sent {
+            Ok(()) => end,
+            Err(error) => Some(Err(error)),
+        };
+        if end.is_some() {
+            state.mode = Mode::Closed;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        if let Some(end) = end {
+            sink.finish(end);
+        }
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        if self.attached {
+            return;
+        }
+        let waiting = {
+            let mut state = self.channel.lock();
+            state.mode = Mode::Closed;
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,396 @@
+//! `Streaming`: a stream of messages, from wherever they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::cancel::Cancelled;
+use crate::channel::{self, Receiver, Sender, Sink};
+use crate::codec::{Codec, CodecError, Encoded};
+use crate::connection::Streams;
+use crate::error::{Error, Result};
+use crate::frame::StreamId;
+use crate::proto::End;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A stream of messages of a call: those that come in, and those that go out.
+///
+/// One comes from the wire; others are made [from an iterator](Self::from_iter), [from a
+/// `Stream`](Self::from_stream), [by a closure that sends](Self::produce), or as the end
+/// of a [`channel`](Self::channel). It is read by [`message`](Self::message), or as a
+/// [`Stream`]. Each of them can be given to a call, so that what comes from one call can
+/// go straight into another.
+///
+/// A stream that a client sends ends after its last message. An `Err` in it ends the call
+/// with that error here; the protocol has no way to tell the server. A stream that a
+/// handler returns ends the call with OK after its last message, or with the error that
+/// it yields.
+///
+/// Dropping a stream that comes in says that nobody wants the rest.
+pub struct Streaming<T> {
+    source: Source<T>,
+}
+
+enum Source<T> {
+    /// From the peer.
+    Wire(Wire<T>),
+    /// From a sender, with the future that runs it if it is not run elsewhere.
+    Channel(Receiver<T>, Option<BoxFuture<()>>),
+    /// From somewhere else.
+    Stream(Pin<Box<dyn Stream<Item = Result<T>> + Send>>),
+    /// Nothing more.
+    Done,
+}
+
+impl<T: Send + 'static> Streaming<T> {
+    /// The messages of an iterator.
+    #[allow(clippy::should_implement_trait)] // Also what `FromIterator` does, which has no bounds on the iterator.
+    pub fn from_iter<I>(messages: I) -> Self
+    where
+        I: IntoIterator<Item = T>,
+        I::IntoIter: Send + 'static,
+    {
+        Self::from_stream(Iter(messages.into_iter()))
+    }
+
+    /// The messages of a stream; an error ends the call.
+    pub fn from_stream(messages: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
+        Self {
+            source: Source::Stream(Box::pin(messages)),
+        }
+    }
+
+    /// A stream of messages and the sender that feeds it.
+    ///
+    /// Up to `capacity` messages, and at least one, wait in between until the stream is
+    /// given to a call; from then on the sender writes to the connection itself.
+    pub fn channel(capacity: usize) -> (Sender<T>, Self) {
+        let (sender, receiver) = channel::new(capacity);
+        let streaming = Self {
+            source: Source::Channel(receiver, None),
+        };
+        (sender, streaming)
+    }
+
+    /// The messages that a closure sends. It runs as the stream is read; what it returns
+    /// ends the stream.
+    ///
+    /// ```
+    /// use ttrpc_runtime::Streaming;
+    ///
+    /// let numbers = Streaming::produce(async move |sender| {
+    ///     for number in 0..3 {
+    ///         sender.send(number).await?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {
+    /// # let mut numbers = numbers;
+    /// # for number in 0..3 { assert_eq!(numbers.message().await.unwrap(), Some(number)); }
+    /// # assert_eq!(numbers.message().await.unwrap(), None);
+    /// # });
+    /// ```
+    pub fn produce<F, Fut>(producer: F) -> Self
+    where
+        F: FnOnce(Sender<T>) -> Fut,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (sender, receiver) = channel::new(1);
+        let end = sender.clone();
+        let produced = producer(sender);
+        let run = async move { end.finish(produced.await) };
+        Self {
+            source: Source::Channel(receiver, Some(Box::pin(run))),
+        }
+    }
+}
+
+impl<T> Streaming<T> {
+    /// The next message; `None` after the last one.
+    ///
+    /// It is cancel-safe: no message is lost if it is dropped before it is ready.
+    ///
+    /// # Errors
+    /// The call has failed; there are no more messages.
+    pub async fn message(&mut self) -> Result<Option<T>> {
+        poll_fn(|cx| self.poll_message(cx)).await.transpose()
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let message = match &mut self.source {
+            Source::Wire(wire) => ready!(wire.poll_message(cx)),
+            Source::Channel(receiver, producer) => ready!(loop {
+                let polled = receiver.poll_message(cx);
+                match producer {
+                    Some(running) if polled.is_pending() => {
+                        if running.as_mut().poll(cx).is_ready() {
+                            *producer = None;
+                        } else {
+                            // It may have sent something and wait for room for more.
+                            break receiver.poll_message(cx);
+                        }
+                    }
+                    _ => break polled,
+                }
+            }),
+            Source::Stream(stream) => ready!(stream.as_mut().poll_next(cx)),
+            Source::Done => None,
+        };
+        if !matches!(message, Some(Ok(_))) {
+            self.source = Source::Done;
+        }
+        Poll::Ready(message)
+    }
+
+    /// The messages that come in on a stream of a connection.
+    pub(crate) fn from_wire<C: Codec<T>>(
+        stream: StreamRef,
+        first: Option<Bytes>,
+        cancelled: Option<Cancelled>,
+    ) -> Self {
+        let wire = Wire {
+            stream,
+            waiting: first.into_iter().collect(),
+            decode: C::decode,
+            cancelled: cancelled.map(Box::pin),
+        };
+        Self {
+            source: Source::Wire(wire),
+        }
+    }
+
+    /// Sends all messages to a stream of a connection and ends that.
+    ///
+    /// Gives a future if somebody has to run it; otherwise a sender does the work.
+    pub(crate) fn send_to<C: Codec<T>>(self, stream: StreamRef) -> Option<BoxFuture<()>>
+    where
+        T: Send + 'static,
+    {
+        match self.source {
+            Source::Channel(receiver, producer) => {
+                receiver.attach(Box::new(WireSink::<C>(stream, std::marker::PhantomData)));
+                producer
+            }
+            source => Some(Box::pin(pump::<C, T>(Self { source }, stream))),
+        }
+    }
+}
+
+/// Sends messages one by one.
+async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
+    let finish = FinishOnDrop(Some(stream.clone()));
+    let result = loop {
+        match messages.message().await {
+            Ok(Some(message)) => {
+                let stream = &stream;
+                let sent = poll_fn(move |cx| stream.poll_send::<C, T>(&message, cx));
+                if let Err(error) = sent.await {
+                    break Err(error);
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    finish.finish(result);
+}
+
+/// Ends a stream with an error when whatever feeds it is gone before its time.
+struct FinishOnDrop(Option<StreamRef>);
+
+impl FinishOnDrop {
+    fn finish(mut self, result: Result<()>) {
+        if let Some(stream) = self.0.take() {
+            stream.finish(result);
+        }
+    }
+}
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        if let Some(stream) = self.0.take() {
+            stream.finish(Err(Error::cancelled()));
+        }
+    }
+}
+
+/// A stream of a connection.
+#[derive(Clone)]
+pub(crate) struct StreamRef {
+    pub(crate) streams: Arc<dyn Streams>,
+    pub(crate) id: StreamId,
+}
+
+impl StreamRef {
+    /// Sends a message once there is room for it; one that can't be sent ends the stream.
+    fn poll_send<C: Codec<T>, T>(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.streams.poll_room(self.id, cx))?;
+        let sent = self.streams.send(self.id, &Encoded::<C, T>::new(message));
+        Poll::Ready(sent.inspect_err(|error| self.finish(Err(error.clone()))))
+    }
+
+    pub(crate) fn finish(&self, result: Result<()>) {
+        self.streams.finish(self.id, result);
+    }
+}
+
+/// Messages that come in on a stream of a connection.
+struct Wire<T> {
+    stream: StreamRef,
+    /// What has been taken over from the connection.
+    waiting: VecDeque<Bytes>,
+    decode: fn(Bytes) -> Result<T, CodecError>,
+    /// The cancellation of the caller's context.
+    cancelled: Option<Pin<Box<Cancelled>>>,
+}
+
+impl<T> Wire<T> {
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        loop {
+            if let Some(payload) = self.waiting.pop_front() {
+                return Poll::Ready(Some((self.decode)(payload).map_err(Error::from)));
+            }
+            if let Some(cancelled) = &mut self.cancelled {
+                if cancelled.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err(Error::cancelled())));
+                }
+            }
+            let StreamRef { streams, id } = &self.stream;
+            match ready!(streams.poll_receive(*id, &mut self.waiting, cx)) {
+                None => {}
+                Some(End::Closed | End::Reply(_)) => return Poll::Ready(None),
+                Some(End::Failed(error)) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Wire<T> {
+    fn drop(&mut self) {
+        // Of a stream that is over nothing is left that this could end.
+        self.stream.streams.abandon(self.stream.id);
+    }
+}
+
+/// Where a sender writes to once its stream belongs to a call.
+struct WireSink<C>(StreamRef, std::marker::PhantomData<C>);
+
+impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.0.streams.poll_room(self.0.id, cx)
+    }
+
+    fn send(&self, message: &T) -> Result<()> {
+        let message = Encoded::<C, T>::new(message);
+        self.0.streams.send(self.0.id, &message)
+    }
+
+    fn finish(&self, result: Result<()>) {
+        self.0.finish(result);
+    }
+}
+
+impl<T> Stream for Streaming<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_message(cx)
+    }
+}
+
+/// Nothing in it is pinned but what is boxed.
+impl<T> Unpin for Streaming<T> {}
+
+impl<T> fmt::Debug for Streaming<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match &self.source {
+            Source::Wire(_) => "wire",
+            Source::Channel(..) => "channel",
+            Source::Stream(_) => "stream",
+            Source::Done => "done",
+        };
+        f.debug_tuple("Streaming").field(&source).finish()
+    }
+}
+
+/// An iterator as a stream.
+struct Iter<I>(I);
+
+impl<I> Unpin for Iter<I> {}
+
+impl<I: Iterator> Stream for Iter<I> {
+    type Item = Result<I::Item>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next().map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    async fn collect(mut streaming: Streaming<u32>) -> (Vec<u32>, Result<()>) {
+        let mut messages = Vec::new();
+        loop {
+            match streaming.message().await {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => return (messages, Ok(())),
+                Err(error) => return (messages, Err(error)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_iterator() {
+        let (messages, end) = collect(Streaming::from_iter(0..3)).await;
+        assert_eq!(messages, [0, 1, 2]);
+        end.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_producer_runs_as_it_is_read_and_its_error_comes_last() {
+        let streaming = Streaming::produce(async move |sender| {
+            for number in 0..100 {
+                sender.send(number).await?;
+            }
+            Err(Status::aborted("enough").into())
+        });
+        let (messages, end) = collect(streaming).await;
+        assert!(messages.into_iter().eq(0..100));
+        assert_eq!(end.unwrap_err().status().unwrap().message, "enough");
+    }
+
+    #[tokio::test]
+    async fn a_channel_ends_when_its_last_sender_is_dropped() {
+        let (sender, streaming) = Streaming::channel(2);
+        let other = sender.clone();
+        let task = tokio::spawn(async move {
+            for number in 0..10 {
+                sender.send(number).await.unwrap();
+            }
+            drop(sender);
+            other.send(10).await.unwrap();
+        });
+        let (messages, end) = collect(streaming).await;
+        assert!(messages.into_iter().eq(0..=10));
+        end.unwrap();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_sender_learns_that_nobody_reads() {
+        let (sender, streaming) = Streaming::channel(1);
+        sender.send(1).await.unwrap();
+        drop(streaming);
+        assert!(sender.send(2).await.unwrap_err().is_cancelled());
+    }
+}
