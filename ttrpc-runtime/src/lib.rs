@@ -48,7 +48,7 @@
 //!  generated code
 //!       |
 //!  client, server, service, streaming, channel     the asynchronous flavour,
-//!  connection, transport                           a thin driver of
+//!  connection, socket, transport                   a thin driver of
 //!       |
 //!  proto: server, client, link, stream             the protocol without I/O,
 //!         decoder, output                          which speaks in
@@ -83,6 +83,8 @@ pub mod proto;
 mod server;
 #[cfg(feature = "tokio")]
 mod service;
+#[cfg(feature = "tokio")]
+mod socket;
 mod status;
 #[cfg(feature = "tokio")]
 mod streaming;

@@ -8,6 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::addr::Address;
 use crate::context::Peer;
 use crate::error::{Error, Result};
+use crate::socket::Socket;
 
 /// A socket that clients connect to.
 ///
@@ -48,14 +49,14 @@ impl Listener {
         Ok(Self { socket, file })
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<(UnixStream, Option<Peer>)> {
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<Peer>)> {
         let (stream, _) = self.socket.accept().await?;
         // Without them the call is served all the same; its context then has no peer.
         let peer = stream
             .peer_cred()
             .ok()
             .map(|peer| Peer::new(peer.pid(), peer.uid(), peer.gid()));
-        Ok((stream, peer))
+        Ok((Socket::new(stream)?, peer))
     }
 }
 
@@ -89,9 +90,11 @@ fn is_stale(address: &Address) -> bool {
 }
 
 /// Connects to a server.
-pub(crate) async fn connect(address: &Address) -> Result<UnixStream> {
+pub(crate) async fn connect(address: &Address) -> Result<Socket> {
     let connected = UnixStream::connect(address.socket_path()).await;
-    connected.map_err(|error| explain(error, "connect to", address))
+    connected
+        .and_then(Socket::new)
+        .map_err(|error| explain(error, "connect to", address))
 }
 
 fn explain(error: io::Error, what: &str, address: &Address) -> Error {
