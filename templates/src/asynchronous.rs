@@ -74,7 +74,7 @@ impl Model for ModelClient {
     ) -> impl ::core::future::Future<Output = ::ttrpc_runtime::Result<super::Reply>> + ::core::marker::Send
     {
         self.client
-            .unary::<super::ModelCodec, _, _>(ctx, "model.Model", "Unary", request)
+            .unary(super::ModelCodec, ctx, "model.Model", "Unary", request)
     }
 
     fn server_stream(
@@ -84,7 +84,8 @@ impl Model for ModelClient {
     ) -> impl ::core::future::Future<
         Output = ::ttrpc_runtime::Result<::ttrpc_runtime::Streaming<super::Reply>>,
     > + ::core::marker::Send {
-        self.client.server_streaming::<super::ModelCodec, _, _>(
+        self.client.server_streaming(
+            super::ModelCodec,
             ctx,
             "model.Model",
             "ServerStream",
@@ -98,7 +99,8 @@ impl Model for ModelClient {
         requests: ::ttrpc_runtime::Streaming<super::Request>,
     ) -> impl ::core::future::Future<Output = ::ttrpc_runtime::Result<super::Reply>> + ::core::marker::Send
     {
-        self.client.client_streaming::<super::ModelCodec, _, _>(
+        self.client.client_streaming(
+            super::ModelCodec,
             ctx,
             "model.Model",
             "ClientStream",
@@ -114,7 +116,7 @@ impl Model for ModelClient {
         Output = ::ttrpc_runtime::Result<::ttrpc_runtime::Streaming<super::Reply>>,
     > + ::core::marker::Send {
         self.client
-            .bidi_streaming::<super::ModelCodec, _, _>(ctx, "model.Model", "Bidi", requests)
+            .bidi_streaming(super::ModelCodec, ctx, "model.Model", "Bidi", requests)
     }
 }
 
@@ -149,22 +151,20 @@ impl<ModelImpl: Model> ::ttrpc_runtime::Service for ModelServer<ModelImpl> {
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
         match call.method() {
-            "Unary" => call.unary::<super::ModelCodec, _, _, _, _>(async move |ctx, request| {
+            "Unary" => call.unary(super::ModelCodec, async move |ctx, request| {
                 Model::unary(&*service, &ctx, request).await
             }),
-            "ServerStream" => {
-                call.server_streaming::<super::ModelCodec, _, _, _, _>(async move |ctx, request| {
+            "ServerStream" => call
+                .server_streaming(super::ModelCodec, async move |ctx, request| {
                     Model::server_stream(&*service, &ctx, request).await
-                })
-            }
-            "ClientStream" => call.client_streaming::<super::ModelCodec, _, _, _, _>(
-                async move |ctx, requests| Model::client_stream(&*service, &ctx, requests).await,
-            ),
-            "Bidi" => {
-                call.bidi_streaming::<super::ModelCodec, _, _, _, _>(async move |ctx, requests| {
-                    Model::bidi(&*service, &ctx, requests).await
-                })
-            }
+                }),
+            "ClientStream" => call
+                .client_streaming(super::ModelCodec, async move |ctx, requests| {
+                    Model::client_stream(&*service, &ctx, requests).await
+                }),
+            "Bidi" => call.bidi_streaming(super::ModelCodec, async move |ctx, requests| {
+                Model::bidi(&*service, &ctx, requests).await
+            }),
             _ => call.unimplemented(),
         }
     }

@@ -11,15 +11,20 @@
 //! | in the template | becomes |
 //! |---|---|
 //! | `Model`, `ModelClient`, `ModelServer` | the service's trait, client and server |
+//! | `ModelImpl` | the type that a server is generic over, so named that no service can hide it |
 //! | `"model.Model"` | the service's name on the wire |
 //! | `unary`, `server_stream`, `client_stream`, `bidi` | the rpc's Rust name |
 //! | `"Unary"`, `"ServerStream"`, `"ClientStream"`, `"Bidi"` | the rpc's name on the wire |
 //! | `super::Request`, `super::Reply` | the paths of the rpc's messages |
 //! | `super::ModelCodec` | the codec of the chosen message crate |
-//! | `#[doc = "Model"]`, `#[doc = "Rpc"]` | the comments in the .proto |
+//! | `#[doc = "Model"]`, `#[doc = "Rpc"]` | the comments in the .proto, and `#[deprecated]` |
 //!
-//! Every trait item, impl item or match arm that mentions a model rpc is repeated
+//! Every trait item, impl item or match arm that mentions one model rpc is repeated
 //! for each rpc of that kind.
+//!
+//! Methods that are called with a dot are the runtime's, whatever their name; those
+//! of the model are called by path, which also keeps an rpc `Clone` apart from that
+//! of `Arc`.
 //!
 //! Names that are not placeholders are absolute paths, so that no service, rpc or
 //! message of a user can shadow them.

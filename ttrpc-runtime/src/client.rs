@@ -99,6 +99,7 @@ impl Client {
     /// The call failed: by its handler, its deadline, its context or its connection.
     pub async fn unary<C, Req, Rep>(
         &self,
+        _: C,
         ctx: &Context,
         service: &str,
         method: &str,
@@ -121,6 +122,7 @@ impl Client {
     /// The call can't be made. That it failed otherwise, the stream says.
     pub async fn server_streaming<C, Req, Rep>(
         &self,
+        _: C,
         ctx: &Context,
         service: &str,
         method: &str,
@@ -142,6 +144,7 @@ impl Client {
     /// The call failed, or the stream of requests yielded an error: then with that.
     pub async fn client_streaming<C, Req, Rep>(
         &self,
+        _: C,
         ctx: &Context,
         service: &str,
         method: &str,
@@ -174,6 +177,7 @@ impl Client {
     /// The call can't be made. That it failed otherwise, the stream says.
     pub async fn bidi_streaming<C, Req, Rep>(
         &self,
+        _: C,
         ctx: &Context,
         service: &str,
         method: &str,

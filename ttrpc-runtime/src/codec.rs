@@ -1,7 +1,7 @@
 //! How messages become bytes and back.
 //!
 //! The runtime knows no message crate. Generated code names the codec of the one that
-//! its messages come from; a codec is a type without values.
+//! its messages come from.
 
 use bytes::Bytes;
 
@@ -13,6 +13,9 @@ mod protobuf;
 pub use self::protobuf::Protobuf;
 
 /// Encodes and decodes messages of type `M`.
+///
+/// A codec is a type of one value, which generated code hands over with each call so
+/// that the type is known.
 pub trait Codec<M>: Send + Sync + 'static {
     /// How many bytes `message` takes, encoded.
     ///

@@ -62,7 +62,7 @@ impl Call {
     }
 
     /// Answers a call with one message each way.
-    pub fn unary<C, Req, Rep, F, Fut>(self, handler: F) -> Reply
+    pub fn unary<C, Req, Rep, F, Fut>(self, _: C, handler: F) -> Reply
     where
         C: Codec<Req> + Codec<Rep>,
         Rep: Send,
@@ -76,7 +76,7 @@ impl Call {
     }
 
     /// Answers a call with one message, and a stream of messages back.
-    pub fn server_streaming<C, Req, Rep, F, Fut>(self, handler: F) -> Reply
+    pub fn server_streaming<C, Req, Rep, F, Fut>(self, _: C, handler: F) -> Reply
     where
         C: Codec<Req> + Codec<Rep>,
         Rep: Send + 'static,
@@ -90,7 +90,7 @@ impl Call {
     }
 
     /// Answers a call with a stream of messages, and one message back.
-    pub fn client_streaming<C, Req, Rep, F, Fut>(self, handler: F) -> Reply
+    pub fn client_streaming<C, Req, Rep, F, Fut>(self, _: C, handler: F) -> Reply
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send + 'static,
@@ -106,7 +106,7 @@ impl Call {
     }
 
     /// Answers a call with a stream of messages each way.
-    pub fn bidi_streaming<C, Req, Rep, F, Fut>(self, handler: F) -> Reply
+    pub fn bidi_streaming<C, Req, Rep, F, Fut>(self, _: C, handler: F) -> Reply
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send + 'static,

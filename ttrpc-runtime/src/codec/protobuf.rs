@@ -8,8 +8,8 @@ use crate::frame::MAX_DATA_LEN;
 use crate::status::Any;
 
 /// The codec of rust-protobuf's messages (the crate `protobuf`, version 3).
-#[derive(Debug)]
-pub enum Protobuf {}
+#[derive(Clone, Copy, Debug)]
+pub struct Protobuf;
 
 impl<M: Message> Codec<M> for Protobuf {
     fn encoded_len(message: &M) -> Result<usize, CodecError> {
