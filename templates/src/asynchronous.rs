@@ -1,6 +1,4 @@
-// A program may use only the client or only the server.
 #[doc = "Model"]
-#[allow(dead_code)]
 pub trait Model: ::core::marker::Send + ::core::marker::Sync + 'static {
     #[doc = "Rpc"]
     fn unary(
@@ -53,11 +51,11 @@ pub trait Model: ::core::marker::Send + ::core::marker::Sync + 'static {
 #[doc = ""]
 #[doc = "Model"]
 #[derive(Clone, Debug)]
-#[allow(dead_code)]
 pub struct ModelClient {
     client: ::ttrpc_runtime::Client,
 }
 
+// A program may use only the client or only the server.
 #[allow(dead_code)]
 impl ModelClient {
     /// A client that calls over the connection of `client`.
@@ -125,7 +123,6 @@ impl Model for ModelClient {
 #[doc = ""]
 #[doc = "Model"]
 #[derive(Debug)]
-#[allow(dead_code)]
 pub struct ModelServer<ModelImpl> {
     service: ::std::sync::Arc<ModelImpl>,
 }

@@ -1,0 +1,127 @@
+//! .proto files to descriptors: by the embedded compiler, or by protoc.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use protobuf::Message;
+use protobuf::descriptor::FileDescriptorSet;
+
+use crate::request::Request;
+use crate::{Error, Problem};
+
+/// Files that were compiled.
+pub(crate) struct Compiled {
+    pub(crate) request: Request,
+    /// The .proto files on disk that the result depends on.
+    pub(crate) read: Vec<PathBuf>,
+}
+
+/// Compiles files, with protoc where its path is given.
+///
+/// Services are generated for `files`, messages also for what these import: the
+/// generated messages refer to those.
+pub(crate) fn compile(
+    files: &[PathBuf],
+    includes: &[PathBuf],
+    protoc: Option<&Path>,
+) -> Result<Compiled, Error> {
+    let (services, set) = match protoc {
+        None => embedded(files, includes)?,
+        Some(protoc) => with_protoc(files, includes, protoc)?,
+    };
+    let names: BTreeSet<String> = set.file.iter().map(|file| file.name().to_owned()).collect();
+    let on_disk = |name: &String| {
+        let mut paths = includes.iter().map(|include| include.join(name));
+        // What is in none of them is built into the compiler.
+        paths.find(|path| path.is_file())
+    };
+    Ok(Compiled {
+        read: names.iter().filter_map(on_disk).collect(),
+        request: Request {
+            files: set.file,
+            services,
+            messages: names.into_iter().collect(),
+        },
+    })
+}
+
+fn embedded(
+    files: &[PathBuf],
+    includes: &[PathBuf],
+) -> Result<(Vec<String>, FileDescriptorSet), Error> {
+    let mut compiler = protox::Compiler::new(includes).map_err(refused)?;
+    compiler.include_source_info(true).include_imports(true);
+    let mut problems = Vec::new();
+    for file in files {
+        problems.extend(compiler.open_file(file).err().map(problem));
+    }
+    if !problems.is_empty() {
+        return Err(Error::Problems(problems));
+    }
+    let asked = compiler.files().filter(|file| !file.is_import());
+    let services = asked.map(|file| file.name().to_owned()).collect();
+    Ok((services, decode(&compiler.encode_file_descriptor_set())?))
+}
+
+fn refused(error: protox::Error) -> Error {
+    Error::from(problem(error))
+}
+
+fn problem(error: protox::Error) -> Problem {
+    let fix = if error.is_file_not_found() {
+        "check its name and the import paths"
+    } else if error.is_io() {
+        "check its permissions"
+    } else {
+        "correct it, or compile with protoc what only protoc knows, such as editions"
+    };
+    // `Debug` is the message with its file and line in front.
+    Problem::new(format!("{error:?}"), fix)
+}
+
+fn with_protoc(
+    files: &[PathBuf],
+    includes: &[PathBuf],
+    protoc: &Path,
+) -> Result<(Vec<String>, FileDescriptorSet), Error> {
+    let parsed = protobuf_parse::Parser::new()
+        .protoc()
+        .protoc_path(protoc)
+        // Comments and lines, which it drops by default.
+        .protoc_extra_args(["--include_source_info"])
+        .capture_stderr()
+        .includes(includes)
+        .inputs(files)
+        .parse_and_typecheck()
+        .map_err(|error| Error::from(protoc_problem(protoc, &error.root_cause().to_string())))?;
+    let services = parsed.relative_paths.iter().map(|path| path.to_string());
+    let mut set = FileDescriptorSet::new();
+    set.file = parsed.file_descriptors;
+    Ok((services.collect(), set))
+}
+
+fn protoc_problem(protoc: &Path, message: &str) -> Problem {
+    // What protoc has printed comes as a Rust literal at the end of the message.
+    let printed = message
+        .split_once("stderr: ")
+        .and_then(|(_, literal)| syn::parse_str::<syn::LitStr>(literal).ok());
+    match printed {
+        Some(printed) => Problem::new(
+            "protoc refused the files",
+            format!("correct what it says:\n{}", printed.value().trim_end()),
+        ),
+        None => Problem::new(
+            format!(
+                "`{}` could not compile the files: {message}",
+                protoc.display()
+            ),
+            "check that it is protoc, or leave it out to use the embedded compiler",
+        ),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<FileDescriptorSet, Error> {
+    FileDescriptorSet::parse_from_bytes(bytes).map_err(|error| {
+        Error::Malformed(format!("the embedded compiler's can't be decoded: {error}"))
+    })
+}

@@ -1,0 +1,169 @@
+//! Generated code compiles in the crate of a user who denies every warning.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use protoc_gen_ttrpc::Builder;
+use support::{CASES, case_file, protos, scratch, succeed};
+
+const LIBRARY: &str = r#"//! A library that offers the generated code.
+#![deny(missing_docs, missing_debug_implementations)]
+
+/// As a build script writes it, with documentation for every item.
+pub mod protos;
+
+/// Without `mod.rs`, and included rather than declared.
+pub mod included {
+    /// The services.
+    pub mod messages_ttrpc {
+        include!("protos/messages_ttrpc.rs");
+    }
+    pub use crate::protos::{messages, type_};
+}
+
+/// With messages from elsewhere.
+pub mod elsewhere;
+
+/// An implementation.
+#[derive(Debug)]
+pub struct Polite;
+
+impl protos::greeter_ttrpc::Greeter for Polite {
+    async fn say_hello(
+        &self,
+        _: &ttrpc_runtime::Context,
+        request: protos::greeter::HelloRequest,
+    ) -> ttrpc_runtime::Result<protos::greeter::HelloReply> {
+        let mut reply = protos::greeter::HelloReply::new();
+        reply.message = format!("Hello, {}!", request.name);
+        Ok(reply)
+    }
+}
+
+// Every method has a default, whatever its name.
+impl protos::names_ttrpc::Keywords for Polite {}
+impl protos::names_ttrpc::Methods for Polite {}
+impl protos::names_ttrpc::Self_ for Polite {}
+impl protos::comments_ttrpc::Empty for Polite {}
+
+/// What is deprecated says so to its callers.
+#[expect(deprecated)]
+pub async fn call<Y: protos::comments_ttrpc::Young>(young: Y) {
+    let context = ttrpc_runtime::Context::default();
+    let _ = young.former(&context, Default::default()).await;
+}
+"#;
+
+const CLIENT: &str = r#"//! A program that only calls.
+mod protos {
+    include!("../protos/mod.rs");
+}
+
+use protos::greeter_ttrpc::{Greeter, GreeterClient};
+
+/// Calls.
+pub async fn call(client: ttrpc_runtime::Client) -> ttrpc_runtime::Result<String> {
+    let client = GreeterClient::new(client);
+    let context = ttrpc_runtime::Context::default();
+    let reply = client.say_hello(&context, protos::greeter::HelloRequest::new()).await?;
+    Ok(reply.message)
+}
+
+fn main() {
+    let _ = call;
+}
+"#;
+
+const SERVER: &str = r#"//! A program that only serves.
+mod protos {
+    include!("../protos/mod.rs");
+}
+
+use protos::greeter_ttrpc::{Greeter, GreeterServer};
+
+struct Mute;
+
+impl Greeter for Mute {}
+
+fn main() {
+    let _: &dyn ttrpc_runtime::Service = &GreeterServer::new(Mute);
+}
+"#;
+
+/// Writes the crate of a user, with all the inputs generated into it.
+fn user(edition: &str) -> PathBuf {
+    let root = scratch(&format!("compiled-{edition}"));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let manifest = format!(
+        r#"[package]
+name = "user"
+edition = "{edition}"
+
+[dependencies]
+ttrpc-runtime = {{ path = {:?}, features = ["protobuf"] }}
+protobuf = "=3.7.2"
+
+[workspace]
+"#,
+        workspace.join("ttrpc-runtime")
+    );
+    let files = [
+        ("Cargo.toml", manifest.as_str()),
+        ("src/lib.rs", LIBRARY),
+        ("src/bin/client.rs", CLIENT),
+        ("src/bin/server.rs", SERVER),
+    ];
+    fs::create_dir_all(root.join("src/bin")).unwrap();
+    for (name, text) in files {
+        fs::write(root.join(name), text).unwrap();
+    }
+    // What the workspace has locked, and nothing that has to be looked up.
+    fs::copy(workspace.join("Cargo.lock"), root.join("Cargo.lock")).unwrap();
+
+    let builder = Builder::new().include(protos());
+    let all = CASES.map(case_file);
+    builder
+        .clone()
+        .out_dir(root.join("src/protos"))
+        .generate(&all)
+        .unwrap();
+    builder
+        .option("messages", "none")
+        .option("message_path", "crate::protos")
+        .out_dir(root.join("src/elsewhere"))
+        .generate(&all)
+        .unwrap();
+    root
+}
+
+fn cargo(root: &Path, arguments: &[&str]) {
+    // One target directory for all, and for the next time.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-target");
+    succeed(
+        Command::new(env!("CARGO"))
+            .current_dir(root)
+            .env("CARGO_TARGET_DIR", target)
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .env_remove("RUSTFLAGS")
+            .arg(arguments[0])
+            .arg("--offline")
+            .args(&arguments[1..]),
+    );
+}
+
+#[test]
+fn without_a_warning_of_rustc_clippy_or_rustdoc() {
+    for edition in ["2021", "2024"] {
+        let root = user(edition);
+        cargo(&root, &["clippy", "--all-targets", "--", "-D", "warnings"]);
+    }
+    let root = user("2024");
+    cargo(&root, &["doc", "--no-deps", "--lib"]);
+    // No comment runs as a test.
+    cargo(&root, &["test", "--doc"]);
+}

@@ -1,0 +1,102 @@
+//! What the tests share: inputs, places to write to, and the ways to generate.
+
+// Each test uses some of it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The plugin.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_protoc-gen-ttrpc");
+
+/// The inputs that must generate, each with the outputs in a golden directory of
+/// that name.
+pub const CASES: [&str; 5] = ["comments", "greeter", "messages", "names", "route_guide"];
+
+/// What the inputs import.
+pub const IMPORTS: [&str; 2] = ["parts/public.proto", "parts/type.proto"];
+
+/// Generated files: their text by their names.
+pub type Files = BTreeMap<String, String>;
+
+pub fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+}
+
+pub fn protos() -> PathBuf {
+    testdata().join("protos")
+}
+
+pub fn case_file(case: &str) -> PathBuf {
+    protos().join(format!("{case}.proto"))
+}
+
+/// An empty directory of this name.
+pub fn scratch(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if directory.exists() {
+        fs::remove_dir_all(&directory).unwrap();
+    }
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The real protoc.
+pub fn protoc() -> PathBuf {
+    protoc_bin_vendored::protoc_bin_path().unwrap()
+}
+
+/// The files in a directory.
+pub fn read(directory: &Path) -> Files {
+    let entries = fs::read_dir(directory).unwrap();
+    entries
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect()
+}
+
+/// The files with services.
+pub fn services(files: &Files) -> Files {
+    let mut files = files.clone();
+    files.retain(|name, _| name.ends_with("_ttrpc.rs"));
+    files
+}
+
+/// Runs a command, which must succeed.
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output
+}
+
+/// Compares two ways to generate.
+#[track_caller]
+pub fn assert_same(left: &str, a: &Files, right: &str, b: &Files) {
+    let names = |files: &Files| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(a), names(b), "files by {left} and by {right}");
+    for (name, text) in a {
+        let other = &b[name];
+        if text != other {
+            let differ = text.lines().zip(other.lines()).position(|(a, b)| a != b);
+            let line = differ.unwrap_or_else(|| text.lines().count().min(other.lines().count()));
+            panic!(
+                "{name}:{}: {left} and {right} differ:\n  {left}: {:?}\n  {right}: {:?}",
+                line + 1,
+                text.lines().nth(line),
+                other.lines().nth(line),
+            );
+        }
+    }
+}
