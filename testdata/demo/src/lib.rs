@@ -1,0 +1,25 @@
+//! The route guide: a service with one rpc of each kind, generated, implemented and
+//! called.
+
+/// What was generated from `route_guide.proto`.
+pub mod protos {
+    #![allow(missing_docs)] // The messages', by rust-protobuf.
+    include!(concat!(env!("OUT_DIR"), "/mod.rs"));
+}
+
+mod guide;
+mod tour;
+
+pub use guide::Guide;
+pub use protos::route_guide::{Feature, Point, Rectangle, RouteNote, RouteSummary};
+pub use protos::route_guide_ttrpc::{RouteGuide, RouteGuideClient, RouteGuideServer};
+pub use tour::tour;
+
+/// The point at `latitude` and `longitude`, in units of 1e-7 degrees.
+pub fn point(latitude: i32, longitude: i32) -> Point {
+    Point {
+        latitude,
+        longitude,
+        ..Point::default()
+    }
+}
