@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +11,8 @@ use std::process::Command;
 
 use protoc_gen_ttrpc::Builder;
 use support::{
-    BINARY, CASES, Files, IMPORTS, assert_same, case_file, protos, read, scratch, services, succeed,
+    BINARY, CASES, Files, IMPORTS, assert_same, buf, case_file, protos, read, scratch, services,
+    succeed,
 };
 
 fn files() -> Vec<PathBuf> {
@@ -119,30 +119,4 @@ fn buf_shows_what_is_wrong() {
         message.contains("can't generate messages of an edition"),
         "{message}"
     );
-}
-
-/// The real buf, where there is node to install it; CI has no excuse.
-fn buf() -> Option<PathBuf> {
-    if Command::new("npm").arg("--version").output().is_err() {
-        println!("skipped: there is no npm to install buf with");
-        return None;
-    }
-    let prefix = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm");
-    let buf = prefix.join("node_modules/.bin/buf");
-    // Tests run at once, and npm doesn't like company.
-    static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _alone = INSTALLING.lock().unwrap();
-    if !buf.exists() {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--prefix"])
-            .arg(&prefix);
-        let output = npm.arg("@bufbuild/buf@1").output().unwrap();
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(env::var_os("CI").is_none(), "npm can't install buf: {why}");
-            println!("skipped: npm can't install buf: {why}");
-            return None;
-        }
-    }
-    Some(buf)
 }

@@ -48,6 +48,35 @@ pub fn protoc() -> PathBuf {
     protoc_bin_vendored::protoc_bin_path().unwrap()
 }
 
+/// The real buf, where there is node to install it; CI has no excuse.
+pub fn buf() -> Option<PathBuf> {
+    if Command::new("npm").arg("--version").output().is_err() {
+        println!("skipped: there is no npm to install buf with");
+        return None;
+    }
+    let prefix = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("npm");
+    let buf = prefix.join("node_modules/.bin/buf");
+    // Tests run at once, and npm doesn't like company.
+    static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = INSTALLING.lock().unwrap();
+    if !buf.exists() {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&prefix);
+        let output = npm.arg("@bufbuild/buf@1").output().unwrap();
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "npm can't install buf: {why}"
+            );
+            println!("skipped: npm can't install buf: {why}");
+            return None;
+        }
+    }
+    Some(buf)
+}
+
 /// The files in a directory.
 pub fn read(directory: &Path) -> Files {
     let entries = fs::read_dir(directory).unwrap();

@@ -1,0 +1,27 @@
+# What a newcomer runs. CARGO can name another cargo.
+CARGO ?= cargo
+
+.PHONY: demo test lint golden
+
+# A server and a client, two processes, one call of each kind.
+demo:
+	@$(CARGO) run --quiet --package ttrpc-demo
+
+# All tests. Real protoc comes with a crate; buf is used where there is npm.
+test:
+	$(CARGO) test --workspace --all-features
+
+# Format, lints and docs, with every warning an error; each feature alone.
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	for features in "" tokio protobuf; do \
+		$(CARGO) clippy --package ttrpc-runtime --all-targets --no-default-features \
+			--features "$$features" -- -D warnings || exit 1; \
+	done
+	$(CARGO) clippy --package protoc-gen-ttrpc --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
+
+# Rewrites the expected outputs of the generator.
+golden:
+	UPDATE_GOLDEN=1 $(CARGO) test --package protoc-gen-ttrpc --test golden
