@@ -23,6 +23,11 @@ use crate::wire::{
     varint_field_len,
 };
 
+/// Values of metadata that a Request may have, and details that a status may have; more
+/// are refused. A pair takes 2 bytes on the wire and 48 in memory, so that a peer could
+/// make one of the other's frames cost a hundred megabytes.
+pub const MAX_REPEATED: usize = 1024;
+
 /// A Request as it was received.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -67,6 +72,7 @@ impl Request {
                 (5, Value::Bytes(at)) => {
                     let (key, value) = key_value(&data[at])?;
                     self.metadata.push_received(key, value);
+                    check_count(self.metadata.len())?;
                 }
                 (1..=5, _) => return Err(Malformed),
                 _ => {}
@@ -280,7 +286,10 @@ fn merge_status(status: &mut Status, data: &[u8]) -> Result<(), Malformed> {
         match field {
             (1, Value::Varint(code)) => status.code = Code(code as i32),
             (2, Value::Bytes(at)) => status.message = text(&data[at])?.to_owned(),
-            (3, Value::Bytes(at)) => status.details.push(any(&data[at])?),
+            (3, Value::Bytes(at)) => {
+                status.details.push(any(&data[at])?);
+                check_count(status.details.len())?;
+            }
             (1..=3, _) => return Err(Malformed),
             _ => {}
         }
@@ -316,6 +325,13 @@ fn key_value(data: &[u8]) -> Result<(String, String), Malformed> {
     Ok((key, value))
 }
 
+fn check_count(count: usize) -> Result<(), Malformed> {
+    match count {
+        0..=MAX_REPEATED => Ok(()),
+        _ => Err(Malformed),
+    }
+}
+
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed)
 }
@@ -332,6 +348,7 @@ fn slice_of(mut data: Bytes, at: Range<usize>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::put_varint;
 
     fn encode(head: &RequestHead<'_>, payload: &[u8]) -> Vec<u8> {
         let mut buffer = Vec::new();
@@ -432,6 +449,21 @@ mod tests {
         // The incumbent Rust implementation sends an empty status with every reply.
         let response = Response::decode(Bytes::from_static(b"\x0a\x00\x12\x02ok")).unwrap();
         assert_eq!((response.error, &response.payload[..]), (None, &b"ok"[..]));
+    }
+
+    #[test]
+    fn a_frame_of_empty_pairs_does_not_multiply_in_memory() {
+        let pairs = |count| Request::decode(Bytes::from(b"\x2a\x00".repeat(count)));
+        assert_eq!(pairs(MAX_REPEATED).unwrap().metadata.len(), MAX_REPEATED);
+        assert!(pairs(MAX_REPEATED + 1).is_none());
+        let details = |count: usize| {
+            let mut data = vec![0x0a];
+            put_varint(&mut data, 2 * count as u64);
+            data.extend(b"\x1a\x00".repeat(count));
+            Response::decode(data.into())
+        };
+        assert!(details(MAX_REPEATED).is_some());
+        assert!(details(MAX_REPEATED + 1).is_none());
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl MessageType {
     pub const RESPONSE: Self = Self(2);
     /// A message on an open stream, or its end; both ways.
     pub const DATA: Self = Self(3);
+    /// Says that the client has given a call up; from client to server, without data.
+    ///
+    /// An extension: ttrpc 1.2 has not assigned the type, and peers ignore what they do
+    /// not know. A server of this crate always understands it; a client sends it only
+    /// where its user has turned it on.
+    pub const CANCEL: Self = Self(0xC4);
 }
 
 /// The flags of a frame. Bits that are not named here are ignored on receipt.

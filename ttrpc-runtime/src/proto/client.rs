@@ -49,6 +49,7 @@ pub struct Connection<S> {
     next_id: Option<StreamId>,
     /// Why the connection has ended, once it has.
     failed: Option<Error>,
+    send_cancel: bool,
 }
 
 impl<S: Default> Connection<S> {
@@ -64,7 +65,16 @@ impl<S: Default> Connection<S> {
             link: Link::new(limits),
             next_id: Some(id),
             failed: None,
+            send_cancel: false,
         }
+    }
+
+    /// Tells the server of calls that are given up, by frames of the type
+    /// [`MessageType::CANCEL`], which is no part of ttrpc 1.2. Default: off.
+    #[must_use]
+    pub fn send_cancel(mut self, send_cancel: bool) -> Self {
+        self.send_cancel = send_cancel;
+        self
     }
 
     /// Why the connection has ended, once it has.
@@ -86,6 +96,9 @@ impl<S: Default> Connection<S> {
     pub fn open(&mut self, call: &Call<'_>, now: Instant) -> Result<StreamId> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
+        }
+        if self.link.is_draining() {
+            return Err(Error::closed("the connection is being closed"));
         }
         let id = self.next_id.ok_or_else(Error::stream_ids_exhausted)?;
         let timeout = match call.deadline {
@@ -144,11 +157,45 @@ impl<S: Default> Connection<S> {
         slot
     }
 
+    /// Tells the server, as far as that is possible, that nobody waits for the replies of
+    /// a call that is not over.
+    ///
+    /// Without the extension: where the requests are a stream beside that of the replies,
+    /// that there will be no more of them. A stream of requests that is to be answered
+    /// once is not closed, because the server would take what it has got for all there is.
+    fn put_given_up(&mut self, id: StreamId) {
+        let Some(stream) = self.link.streams.get_mut(&id) else {
+            return;
+        };
+        if self.failed.is_some() || matches!(stream.receiving, Receiving::Ended(_)) {
+            return;
+        }
+        if self.send_cancel {
+            let output = &mut self.link.output;
+            output.put_plain(id, MessageType::CANCEL, Flags::NONE, 0, |_| {});
+        } else if stream.sending && stream.kind.server_streams() {
+            stream.sending = false;
+            self.link.put_close(id);
+        }
+    }
+
+    /// Ends a stream because the server has: what waits to be sent on it must not follow.
+    fn end_by_server(&mut self, id: StreamId, end: End) -> Option<S> {
+        let stream = self.link.streams.get(&id)?;
+        if stream.kind.client_streams() && !self.link.output.is_empty() {
+            self.link.output.take_back(id);
+        }
+        self.end(id, end)
+    }
+
     /// Ends a stream with an error: what waits to be received is not waited for.
     fn end_at_once(&mut self, id: StreamId, error: Error) -> Option<S> {
         let stream = self.link.streams.get_mut(&id)?;
         if !matches!(stream.receiving, Receiving::Ended(_)) {
             stream.inbox.clear();
+            if self.send_cancel {
+                self.put_given_up(id);
+            }
         }
         self.end(id, End::Failed(error))
     }
@@ -195,7 +242,7 @@ impl<S: Default> Connection<S> {
             }
             Some(Response { payload, .. }) => End::Reply(payload),
         };
-        self.end(id, end)
+        self.end_by_server(id, end)
     }
 
     /// Takes the data of a stream; says whether that is over by it.
@@ -219,7 +266,7 @@ impl<S: Default> Connection<S> {
                 ..frame.header
             };
             self.link.deliver(Frame { header, ..frame }, now);
-            return Err(self.end(id, End::Closed));
+            return Err(self.end_by_server(id, End::Closed));
         }
         self.link.deliver(frame, now);
         Ok(())
@@ -240,6 +287,7 @@ impl<S: Default> Endpoint for Connection<S> {
                     Expired::Deadline(id) => self.end_at_once(id, Error::timeout()),
                     Expired::Stalled(id) => {
                         let status = stalled(&self.link.limits);
+                        self.put_given_up(id);
                         self.end(id, End::Failed(status.into()))
                     }
                 }
@@ -309,16 +357,9 @@ impl<S: Default> Endpoint for Connection<S> {
         }
     }
 
-    /// Nobody waits for the replies: the call is over. Where the requests are a stream
-    /// beside that of the replies, the server is told that there will be no more; a
-    /// stream of requests that is to be answered once is not closed, because the server
-    /// would take what it has got for all there is.
     fn abandon(&mut self, id: StreamId) -> Option<S> {
-        let stream = self.link.close(id)?;
-        if stream.sending && stream.kind.server_streams() && self.failed.is_none() {
-            self.link.put_close(id);
-        }
-        Some(stream.slot)
+        self.put_given_up(id);
+        self.link.close(id).map(|stream| stream.slot)
     }
 
     fn fail(&mut self, error: Error) -> Vec<S> {

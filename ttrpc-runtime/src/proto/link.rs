@@ -163,6 +163,11 @@ impl<S: Default> Link<S> {
         Ok(incoming)
     }
 
+    /// Stops the time of the frame that has begun, while this end does not read.
+    pub(super) fn stop_frame_time(&mut self) {
+        self.frame_deadline = None;
+    }
+
     /// Whether bytes may be read, as far as full inboxes go.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.is_some()
@@ -226,6 +231,7 @@ impl<S: Default> Link<S> {
             return;
         };
         let flags = frame.header.flags;
+        stream.remote_closed |= flags.contains(Flags::REMOTE_CLOSED);
         if !matches!(stream.receiving, Receiving::Open) {
             return;
         }

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes};
 
 use crate::codec::{CodecError, Payload};
-use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
+use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamId};
 
 /// A payload from this on is encoded into a buffer of its own and written from there:
 /// what is behind it need not move when it comes or goes.
@@ -126,6 +126,36 @@ impl Output {
             at = end;
         }
         used
+    }
+
+    /// Takes the data frames of a stream back. Nothing may have been written yet.
+    pub(super) fn take_back(&mut self, stream_id: StreamId) {
+        debug_assert_eq!(self.written, 0);
+        let mut kept = Self::default();
+        let mut at = 0;
+        while let Some(header) = self.run[at..].first_chunk::<HEADER_LEN>() {
+            let header = Header::from_bytes(*header);
+            let mut end = at + HEADER_LEN + header.length as usize;
+            let is_its = |(place, bytes): &&(usize, Bytes)| place + bytes.len() <= end;
+            let large = self
+                .large
+                .front()
+                .filter(is_its)
+                .map(|(_, bytes)| bytes.len());
+            let large = large.and_then(|len| {
+                end -= len;
+                self.large.pop_front()
+            });
+            if header.stream_id != stream_id || header.message_type != MessageType::DATA {
+                if let Some((place, bytes)) = large {
+                    kept.large_len += bytes.len();
+                    kept.large.push_back((kept.run.len() + place - at, bytes));
+                }
+                kept.run.extend_from_slice(&self.run[at..end]);
+            }
+            at = end;
+        }
+        *self = kept;
     }
 
     /// Says that `len` bytes have been written.

@@ -127,14 +127,26 @@ impl<S: Default> Connection<S> {
     /// Removes a stream, and remembers it while the client may not know.
     fn close(&mut self, id: StreamId) -> Option<Stream<S>> {
         let stream = self.link.close(id)?;
-        let client_open = !matches!(stream.receiving, Receiving::Ended(_));
-        if stream.kind.client_streams() && client_open {
-            self.ended_early.insert(id);
-            if self.ended_early.len() > self.link.limits.max_streams {
-                self.ended_early.pop_first();
-            }
+        if stream.kind.client_streams() && !stream.remote_closed {
+            self.remember(id);
         }
         Some(stream)
+    }
+
+    /// Remembers a stream that is over and whose client may still send.
+    fn remember(&mut self, id: StreamId) {
+        self.ended_early.insert(id);
+        if self.ended_early.len() > self.link.limits.max_streams {
+            self.ended_early.pop_first();
+        }
+    }
+
+    /// Refuses a call whose id was legal.
+    fn refuse(&mut self, header: Header, status: Status) -> Step<S> {
+        if CallKind::of_request(header.flags).client_streams() {
+            self.remember(header.stream_id);
+        }
+        self.reject(header.stream_id, status)
     }
 
     /// Answers a frame that its stream has no use for, and leaves the stream alone.
@@ -156,7 +168,7 @@ impl<S: Default> Connection<S> {
         let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
         match header.message_type {
             MessageType::REQUEST => Ok(match self.check_new_id(id) {
-                Ok(()) => self.reject(id, error.into_status()),
+                Ok(()) => self.refuse(header, error.into_status()),
                 Err(status) => self.reject(id, status),
             }),
             MessageType::DATA => match self.link.streams.get(&id) {
@@ -172,6 +184,11 @@ impl<S: Default> Connection<S> {
         match frame.header.message_type {
             MessageType::REQUEST => Ok(self.on_request(frame, now)),
             MessageType::DATA => self.on_data(frame, now),
+            MessageType::CANCEL => Ok(match self.link.close(frame.header.stream_id) {
+                Some(stream) => Step::Ended(stream.slot),
+                // It has crossed the answer.
+                None => Step::Done,
+            }),
             // A response makes no sense here; other types may come to exist.
             _ => Ok(Step::Done),
         }
@@ -194,23 +211,24 @@ impl<S: Default> Connection<S> {
     }
 
     fn on_request(&mut self, frame: Frame, now: Instant) -> Step<S> {
-        let id = frame.header.stream_id;
+        let header = frame.header;
+        let id = header.stream_id;
         if let Err(status) = self.check_new_id(id) {
             return self.reject(id, status);
         }
         let Some(request) = Request::decode(frame.data) else {
-            return self.reject(
-                id,
-                Status::invalid_argument("the data of the request frame is no ttrpc Request"),
+            return self.refuse(
+                header,
+                Status::invalid_argument("the data of the request frame is no ttrpc Request, or has over 1024 values of metadata"),
             );
         };
         if self.link.is_draining() {
-            return self.reject(id, Status::unavailable("the server is shutting down"));
+            return self.refuse(header, Status::unavailable("the server is shutting down"));
         }
         let most = self.link.limits.max_streams;
         if self.link.streams.len() >= most {
-            return self.reject(
-                id,
+            return self.refuse(
+                header,
                 Status::resource_exhausted(format!(
                     "the connection has {most} calls open, as many as the server allows"
                 )),
@@ -218,15 +236,18 @@ impl<S: Default> Connection<S> {
         }
         let deadline = match request.timeout() {
             Ok(timeout) => timeout.and_then(|timeout| now.checked_add(timeout)),
-            Err(TimeIsUp) => return self.reject(id, Error::timeout().into_status()),
+            Err(TimeIsUp) => return self.refuse(header, Error::timeout().into_status()),
         };
         let flags = frame.header.flags;
         let kind = CallKind::of_request(flags);
         let mut stream = Stream::new(kind, deadline);
         if flags.contains(Flags::REMOTE_CLOSED) {
             stream.receiving = Receiving::Ended(End::Closed);
+            stream.remote_closed = true;
         }
         self.link.open(id, stream);
+        // A client that works may be late at times; a flood has no calls between.
+        self.strays = self.strays.saturating_sub(1);
         Step::Call(Call {
             id,
             kind,
@@ -240,7 +261,7 @@ impl<S: Default> Connection<S> {
         let Some(stream) = self.link.streams.get(&id) else {
             return self.on_stray(frame.header);
         };
-        if matches!(stream.receiving, Receiving::Ended(_)) {
+        if stream.remote_closed {
             let status = Status::invalid_argument(format!(
                 "data on stream {id} after the client had closed it"
             ));
@@ -283,6 +304,10 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
         let step = loop {
+            if !self.link.has_room() {
+                // What is not read can't end.
+                self.link.stop_frame_time();
+            }
             let step = if let Some(expired) = self.link.expire(now)? {
                 match expired {
                     Expired::Deadline(id) => self.end(id, Error::timeout()),

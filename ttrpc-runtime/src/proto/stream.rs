@@ -109,6 +109,8 @@ pub(super) struct Stream<S> {
     pub kind: CallKind,
     pub receiving: Receiving,
     pub sending: bool,
+    /// Whether the peer has said that it sends no more data.
+    pub remote_closed: bool,
     pub inbox: Inbox,
     pub deadline: Option<Instant>,
 }
@@ -120,6 +122,7 @@ impl<S: Default> Stream<S> {
             kind,
             receiving: Receiving::Open,
             sending: true,
+            remote_closed: false,
             inbox: Inbox::default(),
             deadline,
         }
@@ -131,42 +134,56 @@ impl<S: Default> Stream<S> {
 pub(super) struct Inbox {
     messages: VecDeque<Bytes>,
     memory: usize,
+    /// How much of the memory is that of chunks, of which messages are slices.
+    chunks: usize,
     /// The last chunk that a message was a slice of.
     chunk: u64,
 }
+
+/// What a message takes in the queue, however short it is.
+const PLACE: usize = size_of::<Bytes>();
 
 impl Inbox {
     /// Adds a message, a slice of the chunk of that number and size. Says whether no
     /// more than `most` bytes are in use.
     pub fn push(&mut self, message: Bytes, (chunk, size): (u64, usize), most: usize) -> bool {
-        self.messages.push_back(message);
-        if self.chunk != chunk || self.memory == 0 {
+        let size = if self.chunks > 0 && self.chunk == chunk {
+            0
+        } else {
+            size
+        };
+        if self.memory + PLACE + size <= most || self.messages.is_empty() {
             self.chunk = chunk;
-            self.memory += size;
+            self.chunks += size;
+            self.memory += PLACE + size;
+            self.messages.push_back(message);
+        } else {
+            // A chunk is too much: the messages are copied together, unless that has
+            // been done and gained little; then this one is copied alone.
+            if self.chunks > self.memory / 2 {
+                self.compact();
+            }
+            self.memory += PLACE + message.len();
+            self.messages.push_back(Bytes::copy_from_slice(&message));
         }
-        self.memory <= most || self.messages.len() == 1 || self.compact() <= most
+        self.memory <= most || self.messages.len() == 1
     }
 
     /// Copies the messages together, so that they keep nothing alive but themselves.
-    fn compact(&mut self) -> usize {
+    fn compact(&mut self) {
         let len: usize = self.messages.iter().map(Bytes::len).sum();
-        // An empty message takes its place in the queue all the same.
-        let places = self.messages.len() * size_of::<Bytes>();
-        if self.memory > len + places {
-            let mut together = Bytes::from({
-                let mut bytes = Vec::with_capacity(len);
-                self.messages
-                    .iter()
-                    .for_each(|m| bytes.extend_from_slice(m));
-                bytes
-            });
-            for message in &mut self.messages {
-                *message = together.split_to(message.len());
-            }
+        let mut together = Bytes::from({
+            let mut bytes = Vec::with_capacity(len);
+            self.messages
+                .iter()
+                .for_each(|m| bytes.extend_from_slice(m));
+            bytes
+        });
+        for message in &mut self.messages {
+            *message = together.split_to(message.len());
         }
-        self.memory = len + places;
-        self.chunk = 0;
-        self.memory
+        self.memory = len + self.messages.len() * PLACE;
+        self.chunks = 0;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -175,7 +192,7 @@ impl Inbox {
 
     /// Moves all messages to the end of `into`.
     pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
-        self.memory = 0;
+        (self.memory, self.chunks) = (0, 0);
         if into.is_empty() {
             std::mem::swap(&mut self.messages, into);
         } else {
@@ -238,10 +255,10 @@ mod tests {
         let chunk = Bytes::from(vec![7; 1000]);
         assert!(inbox.push(chunk.slice(0..10), (1, 1000), 1500));
         assert!(inbox.push(chunk.slice(10..20), (1, 1000), 1500));
-        assert_eq!(inbox.memory, 1000);
+        assert_eq!(inbox.memory, 1000 + 2 * PLACE);
         // A second chunk would be too much: the messages are copied together instead.
         assert!(inbox.push(chunk.slice(20..40), (2, 1000), 1500));
-        assert_eq!(inbox.memory, 40 + 3 * size_of::<Bytes>());
+        assert_eq!(inbox.memory, 40 + 3 * PLACE);
         let mut taken = VecDeque::new();
         inbox.take(&mut taken);
         assert_eq!(
@@ -262,7 +279,7 @@ mod tests {
     #[test]
     fn empty_messages_are_not_free() {
         let mut inbox = Inbox::default();
-        let most = 100 * size_of::<Bytes>();
+        let most = 100 * PLACE;
         let fits = (0..1000)
             .take_while(|i| inbox.push(Bytes::new(), (*i, 10_000), most))
             .count();
