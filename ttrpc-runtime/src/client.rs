@@ -1,22 +1,24 @@
 //! The client of the asynchronous flavour.
 
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+mod builder;
+mod call;
 
-use bytes::Bytes;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use self::builder::ClientBuilder;
+use self::builder::Settings;
+use self::call::OpenCall;
 use crate::addr::Address;
-use crate::cancel::Cancelled;
-use crate::codec::{Codec, Encoded, Payload};
-use crate::connection::{AbortOnDrop, Driver, NoCalls, Shared, Slot, Streams};
+use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
+use crate::connection::{Shared, Slot, Streams};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::limits::Limits;
-use crate::proto::{CallKind, End, Endpoint, client};
+use crate::interceptor::{Body, Invocation};
+use crate::proto::{CallKind, client};
 use crate::streaming::{StreamRef, Streaming};
 use crate::transport;
 
@@ -35,26 +37,46 @@ use crate::transport;
 /// ```
 ///
 /// Dropping the future of a call gives the call up: nothing of it is left here. The
-/// server is not told, because the protocol has no way to.
+/// server is told only where [`ClientBuilder::send_cancel`] says so, because the protocol
+/// itself has no way to.
 #[derive(Clone)]
 pub struct Client {
-    handle: Arc<Handle>,
+    inner: Arc<Inner>,
 }
 
 type Connection = Shared<client::Connection<Slot>>;
 
-/// What all clones of a client share.
-struct Handle {
-    connection: Arc<Connection>,
+struct Inner {
+    link: Link,
+    settings: Settings,
 }
 
-impl Drop for Handle {
+/// The connection that calls are made on.
+enum Link {
+    /// This one.
+    Fixed(OpenConnection),
+    /// This one, and when it has ended another one to the same address.
+    Again(Address, Mutex<OpenConnection>),
+}
+
+/// A connection that ends when the last call on it has, once this is dropped.
+#[derive(Clone)]
+struct OpenConnection(Arc<CloseOnDrop>);
+
+struct CloseOnDrop(Arc<Connection>);
+
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.connection.with(client::Connection::shut_down);
+        self.0.with(client::Connection::shut_down);
     }
 }
 
 impl Client {
+    /// Begins to make a client that is not like the default.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
     /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
     ///
     /// # Errors
@@ -64,8 +86,7 @@ impl Client {
         A: TryInto<Address>,
         A::Error: Into<Error>,
     {
-        let address = address.try_into().map_err(Into::into)?;
-        Ok(Self::new(transport::connect(&address).await?))
+        Self::builder().connect(address).await
     }
 
     /// Makes calls over `io`, a connection of any kind.
@@ -73,24 +94,20 @@ impl Client {
     /// # Panics
     /// Outside of a tokio runtime: a task is spawned that drives the connection.
     pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self::with_limits(io, Limits::default())
+        Self::builder().over(io)
     }
 
-    /// As [`new`](Self::new), within other limits than the default.
-    ///
-    /// # Panics
-    /// As [`new`](Self::new).
-    pub fn with_limits(
-        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        limits: Limits,
-    ) -> Self {
-        let connection = Shared::new(client::Connection::new(limits));
-        let driver = Driver::new(Arc::clone(&connection), io, NoCalls);
-        // It tells the calls how it ended.
-        drop(tokio::spawn(driver));
+    fn with(link: Link, settings: Settings) -> Self {
         Self {
-            handle: Arc::new(Handle { connection }),
+            inner: Arc::new(Inner { link, settings }),
         }
+    }
+
+    /// Waits until the connection has ended, and says why. It is cancel-safe.
+    pub async fn closed(&self) -> Error {
+        let connection = self.inner.link.current();
+        let connection = Arc::clone(&connection.0.0);
+        poll_fn(|cx| connection.poll_ended(cx)).await
     }
 
     /// Calls a method with one message each way.
@@ -110,10 +127,17 @@ impl Client {
         Req: Send,
     {
         let kind = CallKind::Unary;
-        let encoded = Encoded::<C, Req>::new(&request);
-        let call = self.open(ctx, service, method, kind, Some(&encoded))?;
-        drop(request);
-        Ok(C::decode(call.await?)?)
+        let reply = if self.is_intercepted() {
+            let body = Body::One(to_bytes::<C, Req>(&request)?);
+            let reply = self.intercept(ctx, service, method, kind, body).await?;
+            reply.into_one()?
+        } else {
+            let connection = self.connection().await?;
+            let encoded = Encoded::<C, Req>::new(&request);
+            let call = self.open(connection, ctx, service, method, kind, Some(&encoded))?;
+            call.await?
+        };
+        Ok(C::decode(reply)?)
     }
 
     /// Calls a method with one message, and a stream of messages back.
@@ -130,11 +154,18 @@ impl Client {
     ) -> Result<Streaming<Rep>>
     where
         C: Codec<Req> + Codec<Rep>,
+        Req: Send,
         Rep: Send + 'static,
     {
         let kind = CallKind::ServerStreaming;
+        if self.is_intercepted() {
+            let body = Body::One(to_bytes::<C, Req>(&request)?);
+            let replies = self.intercept(ctx, service, method, kind, body).await?;
+            return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
+        }
+        let connection = self.connection().await?;
         let encoded = Encoded::<C, Req>::new(&request);
-        let call = self.open(ctx, service, method, kind, Some(&encoded))?;
+        let call = self.open(connection, ctx, service, method, kind, Some(&encoded))?;
         Ok(call.into_replies::<C, Rep>())
     }
 
@@ -155,18 +186,16 @@ impl Client {
         Req: Send + 'static,
     {
         let kind = CallKind::ClientStreaming;
-        let mut call = self.open(ctx, service, method, kind, None)?;
-        let mut feed = requests.send_to::<C>(call.stream.clone());
-        let reply = poll_fn(|cx| {
-            if feed
-                .as_mut()
-                .is_some_and(|run| run.as_mut().poll(cx).is_ready())
-            {
-                feed = None;
-            }
-            Pin::new(&mut call).poll(cx)
-        });
-        Ok(C::decode(reply.await?)?)
+        let reply = if self.is_intercepted() {
+            let body = Body::Stream(requests.map(|request| Ok(to_bytes::<C, Req>(&request)?)));
+            let reply = self.intercept(ctx, service, method, kind, body).await?;
+            reply.into_one()?
+        } else {
+            let connection = self.connection().await?;
+            let call = self.open(connection, ctx, service, method, kind, None)?;
+            call.fed_by::<C, Req>(requests).await?
+        };
+        Ok(C::decode(reply)?)
     }
 
     /// Calls a method with a stream of messages each way.
@@ -188,40 +217,105 @@ impl Client {
         Req: Send + 'static,
         Rep: Send + 'static,
     {
-        let call = self.open(ctx, service, method, CallKind::BidiStreaming, None)?;
-        if let Some(mut feed) = requests.send_to::<C>(call.stream.clone()) {
-            let fed = poll_fn(|cx| Poll::Ready(feed.as_mut().poll(cx).is_ready())).await;
-            if !fed {
-                let task = AbortOnDrop(tokio::spawn(feed).abort_handle());
-                self.handle.connection.with(|connection| {
-                    match connection.check_sending(call.stream.id) {
-                        Ok(()) => connection
-                            .link()
-                            .slot(call.stream.id)
-                            .and_then(|slot| slot.task.replace(task)),
-                        // The call is over already, and with it the task.
-                        Err(_) => Some(task),
-                    }
-                });
-            }
+        let kind = CallKind::BidiStreaming;
+        if self.is_intercepted() {
+            let body = Body::Stream(requests.map(|request| Ok(to_bytes::<C, Req>(&request)?)));
+            let replies = self.intercept(ctx, service, method, kind, body).await?;
+            return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
         }
+        let connection = self.connection().await?;
+        let call = self.open(connection, ctx, service, method, kind, None)?;
+        call.feed::<C, Req>(requests).await;
         Ok(call.into_replies::<C, Rep>())
     }
 
+    fn is_intercepted(&self) -> bool {
+        !self.inner.settings.interceptors.is_empty()
+    }
+
+    /// Makes a call through the interceptors.
+    async fn intercept(
+        &self,
+        ctx: &Context,
+        service: &str,
+        method: &str,
+        kind: CallKind,
+        body: Body,
+    ) -> Result<Body> {
+        let call = Invocation {
+            service: service.to_owned(),
+            method: method.to_owned(),
+            kind,
+            ctx: self.inner.settings.apply(ctx).into_owned(),
+            body,
+        };
+        let client = self.clone();
+        let last = async move |call: Invocation| client.call(call).await;
+        self.inner.settings.interceptors.run(call, last).await
+    }
+
+    /// Makes a call that has come through the interceptors.
+    async fn call(&self, call: Invocation) -> Result<Body> {
+        let Invocation {
+            service,
+            method,
+            kind,
+            ctx,
+            body,
+        } = call;
+        let (request, requests) = match body {
+            Body::One(request) => (Some(request), Streaming::from_iter([])),
+            Body::Stream(requests) => (None, requests),
+        };
+        let connection = self.connection().await?;
+        let payload = request.as_ref().map(|request| request as &dyn Payload);
+        let call = self.open(connection, &ctx, &service, &method, kind, payload)?;
+        Ok(match kind {
+            CallKind::Unary => Body::One(call.await?),
+            CallKind::ClientStreaming => Body::One(call.fed_by::<Raw, _>(requests).await?),
+            CallKind::ServerStreaming => Body::Stream(call.into_replies::<Raw, _>()),
+            CallKind::BidiStreaming => {
+                call.feed::<Raw, _>(requests).await;
+                Body::Stream(call.into_replies::<Raw, _>())
+            }
+        })
+    }
+
+    /// The connection to make a call on: the one there is, or a new one where that has
+    /// ended and is to be replaced.
+    async fn connection(&self) -> Result<OpenConnection> {
+        let connection = self.inner.link.current();
+        let Link::Again(address, current) = &self.inner.link else {
+            return Ok(connection);
+        };
+        if connection.0.0.ended().is_none() {
+            return Ok(connection);
+        }
+        let fresh = self.inner.settings.open(transport::connect(address).await?);
+        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0.0.ended().is_some() {
+            *current = fresh;
+        }
+        // Otherwise another call was faster, and the fresh one is closed again.
+        Ok(current.clone())
+    }
+
+    /// Opens a call.
     fn open(
         &self,
+        connection: OpenConnection,
         ctx: &Context,
         service: &str,
         method: &str,
         kind: CallKind,
         request: Option<&dyn Payload>,
     ) -> Result<OpenCall> {
+        let ctx = self.inner.settings.apply(ctx);
         if ctx.is_cancelled() {
             return Err(Error::cancelled());
         }
         let now = crate::clock::now();
-        let connection = &self.handle.connection;
-        let id = connection.with(|connection| {
+        let id = connection.0.0.with(|connection| {
             let call = client::Call {
                 service,
                 method,
@@ -234,68 +328,32 @@ impl Client {
         })?;
         Ok(OpenCall {
             stream: StreamRef {
-                streams: Arc::clone(connection) as Arc<dyn Streams>,
+                streams: Arc::clone(&connection.0.0) as Arc<dyn Streams>,
                 id,
             },
+            connection,
             cancelled: ctx.watch(),
             ended: false,
         })
     }
 }
 
+impl Link {
+    fn current(&self) -> OpenConnection {
+        match self {
+            Self::Fixed(connection) => connection.clone(),
+            Self::Again(_, current) => current
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let closed = self
-            .handle
-            .connection
-            .with(|connection| connection.failed().is_some());
-        f.debug_struct("Client").field("closed", &closed).finish()
-    }
-}
-
-/// A call that has been made; as a future, its single reply. Dropping it gives it up.
-struct OpenCall {
-    stream: StreamRef,
-    cancelled: Option<Cancelled>,
-    /// Whether nothing is left of it.
-    ended: bool,
-}
-
-impl OpenCall {
-    fn into_replies<C: Codec<Rep>, Rep: Send + 'static>(mut self) -> Streaming<Rep> {
-        self.ended = true;
-        Streaming::from_wire::<C>(self.stream.clone(), None, self.cancelled.take())
-    }
-}
-
-impl Future for OpenCall {
-    type Output = Result<Bytes>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<Bytes>> {
-        let this = &mut *self;
-        if let Some(cancelled) = &mut this.cancelled {
-            if Pin::new(cancelled).poll(cx).is_ready() {
-                return Poll::Ready(Err(Error::cancelled()));
-            }
-        }
-        let mut messages = Default::default();
-        let StreamRef { streams, id } = &this.stream;
-        let end = ready!(streams.poll_receive(*id, &mut messages, cx));
-        this.ended = true;
-        Poll::Ready(match end {
-            Some(End::Reply(payload)) => Ok(payload),
-            Some(End::Failed(error)) => Err(error),
-            Some(End::Closed) | None => {
-                Err(Error::protocol("the server ended the call without a reply"))
-            }
-        })
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.stream.streams.abandon(self.stream.id);
-        }
+        f.debug_struct("Client")
+            .field("ended", &self.inner.link.current().0.0.ended())
+            .finish()
     }
 }

@@ -71,6 +71,31 @@ pub trait Payload {
     fn write(&self, buffer: &mut Vec<u8>);
 }
 
+/// The codec of messages that are bytes already.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw;
+
+impl Codec<Bytes> for Raw {
+    fn encoded_len(message: &Bytes) -> Result<usize, CodecError> {
+        Ok(message.len())
+    }
+
+    fn encode(message: &Bytes, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(message);
+    }
+
+    fn decode(payload: Bytes) -> Result<Bytes, CodecError> {
+        Ok(payload)
+    }
+}
+
+/// Encodes a message into bytes of its own.
+pub(crate) fn to_bytes<C: Codec<M>, M>(message: &M) -> Result<Bytes, CodecError> {
+    let mut buffer = Vec::with_capacity(C::encoded_len(message)?);
+    C::encode(message, &mut buffer);
+    Ok(buffer.into())
+}
+
 /// Bytes that are already encoded.
 impl Payload for Bytes {
     fn encoded_len(&self) -> Result<usize, CodecError> {

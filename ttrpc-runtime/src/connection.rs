@@ -67,6 +67,9 @@ struct State<E> {
     driver: Option<Waker>,
     /// Whoever waits for room in the output.
     senders: Vec<Waker>,
+    /// Whoever waits for the end of the connection, and why it has ended once it has.
+    ending: Vec<Waker>,
+    ended: Option<Error>,
 }
 
 impl<E: Endpoint<Slot = Slot>> Shared<E> {
@@ -76,6 +79,8 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
                 endpoint,
                 driver: None,
                 senders: Vec::new(),
+                ending: Vec::new(),
+                ended: None,
             }),
         })
     }
@@ -110,18 +115,36 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
     /// Ends the connection: every call fails with `error`, and whatever works for one
     /// is stopped.
     pub(crate) fn fail(&self, error: Error) {
-        let (slots, senders, driver) = {
+        let (slots, mut wakers) = {
             let mut state = self.lock();
+            state.ended.get_or_insert_with(|| error.clone());
             let slots = state.endpoint.fail(error);
-            let senders = std::mem::take(&mut state.senders);
-            (slots, senders, state.driver.take())
+            let mut wakers = std::mem::take(&mut state.senders);
+            wakers.append(&mut state.ending);
+            wakers.extend(state.driver.take());
+            (slots, wakers)
         };
-        for slot in slots {
-            if let Some(reader) = &slot.reader {
-                reader.wake_by_ref();
-            }
+        for mut slot in slots {
+            wakers.extend(slot.reader.take());
         }
-        senders.into_iter().chain(driver).for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Why the connection has ended, once it has.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        self.lock().ended.clone()
+    }
+
+    /// Waits for the end of the connection.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {
+        let mut state = self.lock();
+        if let Some(error) = &state.ended {
+            return Poll::Ready(error.clone());
+        }
+        if !state.ending.iter().any(|w| w.will_wake(cx.waker())) {
+            state.ending.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 

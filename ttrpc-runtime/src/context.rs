@@ -1,12 +1,15 @@
 //! `Context`: what travels with a call beside its messages.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelOnDrop, Cancelled, Token};
+use crate::error::Result;
 use crate::metadata::Metadata;
+use crate::status::Status;
 
 /// The deadline, the metadata, the cancellation and the peer of a call.
 ///
@@ -29,7 +32,15 @@ pub struct Context {
     deadline: Option<Instant>,
     metadata: Option<Arc<Metadata>>,
     cancellation: Cancellation,
-    peer: Option<Arc<Peer>>,
+    connection: Option<Arc<Connected>>,
+}
+
+/// What is known of the connection that a call has come in on.
+#[derive(Default)]
+pub(crate) struct Connected {
+    pub(crate) peer: Option<Peer>,
+    /// What the server's handshake has found.
+    pub(crate) handshake: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// Who is at the other end of a Unix socket, as the kernel knows it: the process that
@@ -46,9 +57,51 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Checks that the peer runs as this user; for
+    /// [`handshake`](crate::ServerBuilder::handshake)s.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED: it runs as another one.
+    pub fn require_uid(&self, uid: u32) -> Result<()> {
+        check("user", self.uid, uid)
+    }
+
+    /// Checks that the peer runs as this group.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED: it runs as another one.
+    pub fn require_gid(&self, gid: u32) -> Result<()> {
+        check("group", self.gid, gid)
+    }
+
+    /// Checks that the peer runs as root.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED: it does not.
+    pub fn require_root(&self) -> Result<()> {
+        self.require_uid(0)
+    }
+
+    /// Checks that the peer runs as the user that this process runs as.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED: it runs as another one.
+    #[cfg(feature = "tokio")]
+    pub fn require_same_user(&self) -> Result<()> {
+        self.require_uid(crate::socket::effective_uid())
+    }
+
     pub(crate) fn new(pid: Option<i32>, uid: u32, gid: u32) -> Self {
         Self { pid, uid, gid }
     }
+}
+
+fn check(what: &str, is: u32, required: u32) -> Result<()> {
+    if is == required {
+        return Ok(());
+    }
+    let message = format!("the peer runs as {what} {is}, and only {what} {required} may connect");
+    Err(Status::permission_denied(message).into())
 }
 
 impl Context {
@@ -61,13 +114,13 @@ impl Context {
     pub(crate) fn of_call(
         deadline: Option<Instant>,
         metadata: Metadata,
-        peer: Option<Arc<Peer>>,
+        connection: Option<Arc<Connected>>,
     ) -> Self {
         Self {
             deadline,
             metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),
             cancellation: Cancellation::Possible(OnceLock::new()),
-            peer,
+            connection,
         }
     }
 
@@ -142,7 +195,13 @@ impl Context {
     /// Who called, where the connection tells: on Unix sockets. A caller's own
     /// context has none.
     pub fn peer(&self) -> Option<&Peer> {
-        self.peer.as_deref()
+        self.connection.as_ref()?.peer.as_ref()
+    }
+
+    /// What the server's [handshake](crate::ServerBuilder::handshake) has found out about
+    /// the connection, if it gave a `T`.
+    pub fn handshake<T: 'static>(&self) -> Option<&T> {
+        self.connection.as_ref()?.handshake.as_ref()?.downcast_ref()
     }
 
     /// What a call with this context has to watch for; nothing, if it can't be
@@ -165,7 +224,7 @@ impl fmt::Debug for Context {
             .field("time_left", &self.time_left())
             .field("metadata", self.metadata())
             .field("cancelled", &self.is_cancelled())
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .finish()
     }
 }

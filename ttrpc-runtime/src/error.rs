@@ -63,8 +63,8 @@ impl Error {
         Self::new(Kind::Cancelled)
     }
 
-    /// `what` ended: "the peer closed the connection".
-    pub(crate) fn closed(what: &'static str) -> Self {
+    /// The end of a connection, in words: "the peer closed the connection".
+    pub fn closed(what: &'static str) -> Self {
         Self::new(Kind::Closed(what))
     }
 

@@ -47,8 +47,8 @@
 //! ```text
 //!  generated code
 //!       |
-//!  client, server, service, streaming, channel     the asynchronous flavour,
-//!  connection, socket, transport                   a thin driver of
+//!  client, server, service, interceptor,           the asynchronous flavour,
+//!  streaming, channel, connection, socket, transport driver of
 //!       |
 //!  proto: server, client, link, stream             the protocol without I/O,
 //!         decoder, output                          which speaks in
@@ -76,6 +76,8 @@ mod context;
 pub mod envelope;
 mod error;
 pub mod frame;
+#[cfg(feature = "tokio")]
+mod interceptor;
 mod limits;
 mod metadata;
 pub mod proto;
@@ -96,13 +98,16 @@ pub use self::addr::Address;
 #[cfg(feature = "tokio")]
 pub use self::channel::Sender;
 #[cfg(feature = "tokio")]
-pub use self::client::Client;
+pub use self::client::{Client, ClientBuilder};
 pub use self::context::{CallContext, Canceller, Context, Peer};
 pub use self::error::{Error, Result};
+#[cfg(feature = "tokio")]
+pub use self::interceptor::{Body, Interceptor, Invocation, Next};
 pub use self::limits::Limits;
 pub use self::metadata::Metadata;
+pub use self::proto::CallKind;
 #[cfg(feature = "tokio")]
-pub use self::server::{Builder, Server};
+pub use self::server::{Server, ServerBuilder};
 #[cfg(feature = "tokio")]
 pub use self::service::{Call, Reply, Service, unimplemented};
 pub use self::status::{Any, Code, Status};

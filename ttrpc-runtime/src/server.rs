@@ -1,5 +1,6 @@
 //! The server of the asynchronous flavour.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -13,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::cancel::{Cancelled, Token};
 use crate::connection::{AbortOnDrop, Dispatch, Driver, Shared, Slot};
-use crate::context::{Context, Peer};
+use crate::context::{Connected, Context, Peer};
+use crate::envelope::Request;
 use crate::error::{Error, Result};
+use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
-use crate::proto::{Endpoint, server};
-use crate::service::{Call, Responder, Running, Service};
+use crate::proto::{CallKind, Endpoint, server};
+use crate::service::{Captured, Input, Running, Service, WireResponder};
 use crate::status::Status;
 use crate::transport::Listener;
 
@@ -47,6 +50,9 @@ struct Inner {
     services: Vec<Box<dyn Service>>,
     limits: Limits,
     spawn_at_once: bool,
+    interceptors: Chain,
+    handshake: Option<Handshake>,
+    max_connections: usize,
     /// Cancelled when no more connections are to be accepted.
     closing: Arc<Token>,
     connections: Mutex<Connections>,
@@ -56,19 +62,25 @@ struct Inner {
 struct Connections {
     next_key: u64,
     open: HashMap<u64, Weak<Connection>>,
-    /// Whoever waits for the last one to end.
+    /// Whoever waits for one to end.
     waiting: Vec<Waker>,
 }
 
 /// Makes a [`Server`].
 #[must_use]
-pub struct Builder {
+pub struct ServerBuilder {
     services: Vec<Box<dyn Service>>,
     limits: Limits,
     spawn_at_once: bool,
+    interceptors: Chain,
+    handshake: Option<Handshake>,
+    max_connections: usize,
 }
 
-impl Builder {
+/// Lets a peer in or not, and finds out something about it.
+type Handshake = Box<dyn Fn(Option<&Peer>) -> Result<Box<dyn Any + Send + Sync>> + Send + Sync>;
+
+impl ServerBuilder {
     /// Adds a service.
     pub fn service(mut self, service: impl Service) -> Self {
         self.services.push(Box::new(service));
@@ -78,6 +90,42 @@ impl Builder {
     /// Holds each connection to other limits than the default.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Puts an interceptor around every call, inside of those that were added before.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.add(interceptor);
+        self
+    }
+
+    /// Decides about each connection before a byte of it is read. Where it fails, the
+    /// connection is closed; what it gives, handlers read by [`Context::handshake`].
+    ///
+    /// It gets the peer's credentials, which there are on Unix sockets that
+    /// [`serve`](Server::serve) accepts, and not for
+    /// [`serve_connection`](Server::serve_connection).
+    ///
+    /// ```
+    /// use ttrpc_runtime::{Server, Status};
+    ///
+    /// let server = Server::builder().handshake(|peer| {
+    ///     let peer = peer.ok_or_else(|| Status::unauthenticated("who is it?"))?;
+    ///     peer.require_same_user()
+    /// });
+    /// ```
+    pub fn handshake<T: Send + Sync + 'static>(
+        mut self,
+        handshake: impl Fn(Option<&Peer>) -> Result<T> + Send + Sync + 'static,
+    ) -> Self {
+        self.handshake = Some(Box::new(move |peer| Ok(Box::new(handshake(peer)?))));
+        self
+    }
+
+    /// Accepts no more connections while there are so many: those that come wait until
+    /// one ends. Default: no limit.
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.max_connections = most;
         self
     }
 
@@ -114,6 +162,9 @@ impl Builder {
                 services: self.services,
                 limits: self.limits,
                 spawn_at_once: self.spawn_at_once,
+                interceptors: self.interceptors,
+                handshake: self.handshake,
+                max_connections: self.max_connections,
                 closing: Token::child_of(None),
                 connections: Mutex::default(),
             }),
@@ -123,11 +174,14 @@ impl Builder {
 
 impl Server {
     /// Begins to make a server.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
             services: Vec::new(),
             limits: Limits::default(),
             spawn_at_once: false,
+            interceptors: Chain::default(),
+            handshake: None,
+            max_connections: usize::MAX,
         }
     }
 
@@ -145,14 +199,21 @@ impl Server {
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.inner.closing)));
         let mut backoff = ACCEPT_BACKOFF.0;
         loop {
-            let Some(accepted) = until(closing.as_mut(), listener.accept()).await else {
+            let accept = async {
+                self.inner
+                    .at_most(self.inner.max_connections.saturating_sub(1))
+                    .await;
+                listener.accept().await
+            };
+            let Some(accepted) = until(closing.as_mut(), accept).await else {
                 return Ok(());
             };
             match accepted {
                 Ok((io, peer)) => {
                     backoff = ACCEPT_BACKOFF.0;
                     let server = self.clone();
-                    tokio::spawn(async move { server.run(io, peer).await });
+                    let place = self.inner.place();
+                    tokio::spawn(async move { server.run(io, peer, place).await });
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     return Err(error.into());
@@ -173,19 +234,25 @@ impl Server {
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin,
     ) -> Result<()> {
-        self.run(io, None).await
+        self.run(io, None, self.inner.place()).await
     }
 
     async fn run(
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin,
         peer: Option<Peer>,
+        place: Place,
     ) -> Result<()> {
+        let handshake = match &self.inner.handshake {
+            Some(handshake) => Some(handshake(peer.as_ref())?),
+            None => None,
+        };
         let shared = Shared::new(server::Connection::new(self.inner.limits.clone()));
-        let _open = self.inner.open(&shared);
+        place.take(&shared);
         let dispatch = Dispatcher {
             server: Arc::clone(&self.inner),
-            peer: peer.map(Arc::new),
+            connection: (peer.is_some() || handshake.is_some())
+                .then(|| Arc::new(Connected { peer, handshake })),
         };
         match Driver::new(shared, io, dispatch).await {
             Err(error) if !error.is_closed() || std::error::Error::source(&error).is_some() => {
@@ -202,10 +269,10 @@ impl Server {
         self.inner.closing.cancel();
         self.inner
             .each_connection(|connection| connection.with(server::Connection::shut_down));
-        let ended = self.inner.all_ended();
+        let ended = self.inner.at_most(0);
         if tokio::time::timeout(timeout, ended).await.is_err() {
             self.close();
-            self.inner.all_ended().await;
+            self.inner.at_most(0).await;
         }
     }
 
@@ -240,20 +307,16 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a connection as open until the guard is dropped.
-    fn open(&self, connection: &Arc<Connection>) -> OpenConnection<'_> {
-        let key = {
-            let mut connections = self.connections();
-            let key = connections.next_key;
-            connections.next_key += 1;
-            connections.open.insert(key, Arc::downgrade(connection));
-            key
-        };
-        if self.closing.is_cancelled() {
-            // It came just when the server began to shut down.
-            connection.with(server::Connection::shut_down);
+    /// Counts one more connection until the place is dropped.
+    fn place(self: &Arc<Self>) -> Place {
+        let mut connections = self.connections();
+        let key = connections.next_key;
+        connections.next_key += 1;
+        connections.open.insert(key, Weak::new());
+        Place {
+            server: Arc::clone(self),
+            key,
         }
-        OpenConnection { server: self, key }
     }
 
     fn each_connection(&self, f: impl Fn(&Arc<Connection>)) {
@@ -261,10 +324,11 @@ impl Inner {
         open.iter().filter_map(Weak::upgrade).for_each(|c| f(&c));
     }
 
-    async fn all_ended(&self) {
+    /// Waits until there are no more than `most` connections.
+    async fn at_most(&self, most: usize) {
         poll_fn(|cx| {
             let mut connections = self.connections();
-            if connections.open.is_empty() {
+            if connections.open.len() <= most {
                 return Poll::Ready(());
             }
             connections.waiting.push(cx.waker().clone());
@@ -279,20 +343,30 @@ impl Inner {
     }
 }
 
-struct OpenConnection<'a> {
-    server: &'a Inner,
+/// A connection that is counted.
+struct Place {
+    server: Arc<Inner>,
     key: u64,
 }
 
-impl Drop for OpenConnection<'_> {
+impl Place {
+    /// Makes the connection known, so that it can be shut down.
+    fn take(&self, connection: &Arc<Connection>) {
+        let place = Arc::downgrade(connection);
+        self.server.connections().open.insert(self.key, place);
+        if self.server.closing.is_cancelled() {
+            // It came just when the server began to shut down.
+            connection.with(server::Connection::shut_down);
+        }
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         let waiting = {
             let mut connections = self.server.connections();
             connections.open.remove(&self.key);
-            match connections.open.is_empty() {
-                true => std::mem::take(&mut connections.waiting),
-                false => Vec::new(),
-            }
+            std::mem::take(&mut connections.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);
     }
@@ -301,7 +375,36 @@ impl Drop for OpenConnection<'_> {
 /// Gives calls to services.
 struct Dispatcher {
     server: Arc<Inner>,
-    peer: Option<Arc<Peer>>,
+    connection: Option<Arc<Connected>>,
+}
+
+impl Dispatcher {
+    /// The call on its way through the interceptors.
+    fn intercepted(
+        &self,
+        ctx: Context,
+        request: Request,
+        kind: CallKind,
+        responder: WireResponder,
+    ) -> Running {
+        let call = Invocation {
+            service: request.service().to_owned(),
+            method: request.method().to_owned(),
+            kind,
+            body: responder.body(request, kind, &ctx),
+            ctx,
+        };
+        let server = Arc::clone(&self.server);
+        let work = async move {
+            let serving = Arc::clone(&server);
+            let last = async move |call: Invocation| match serving.service(call.service()) {
+                Some(service) => Captured::answer(service, call).await,
+                None => Err(Status::unimplemented("there is no such service here").into()),
+            };
+            server.interceptors.run(call, last).await
+        };
+        Running::new(work, responder)
+    }
 }
 
 impl Dispatch<server::Connection<Slot>> for Dispatcher {
@@ -312,7 +415,7 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
             mut request,
             deadline,
         } = call;
-        let responder = Responder {
+        let responder = WireResponder {
             shared: Arc::clone(shared),
             id,
         };
@@ -320,14 +423,13 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
             let message = format!("there is no service {:?} here", request.service());
             return responder.fail(Status::unimplemented(message).into());
         };
-        let ctx = Context::of_call(deadline, request.take_metadata(), self.peer.clone());
-        let call = Call {
-            ctx,
-            request,
-            kind,
-            responder,
+        let ctx = Context::of_call(deadline, request.take_metadata(), self.connection.clone());
+        let running = if self.server.interceptors.is_empty() {
+            Running::start(service, ctx, Input::Request(request, kind), responder)
+        } else {
+            Some(self.intercepted(ctx, request, kind, responder))
         };
-        let Some(mut running) = Running::start(service, call) else {
+        let Some(mut running) = running else {
             return;
         };
         // The task polls it again as soon as it runs, so that no wake-up is lost.

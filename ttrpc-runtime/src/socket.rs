@@ -67,6 +67,13 @@ impl Socket {
     }
 }
 
+/// The user that this process acts as.
+#[allow(unsafe_code)]
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: it has no preconditions and can't fail.
+    unsafe { libc::geteuid() }
+}
+
 #[allow(unsafe_code)]
 fn register(stream: StdUnixStream, interest: Interest) -> io::Result<AsyncFd<StdUnixStream>> {
     // SAFETY: a `UnixStream` owns its descriptor, always gives the same one, and closes

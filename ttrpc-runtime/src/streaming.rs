@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -57,7 +57,10 @@ impl<T: Send + 'static> Streaming<T> {
         I: IntoIterator<Item = T>,
         I::IntoIter: Send + 'static,
     {
-        Self::from_stream(Iter(messages.into_iter()))
+        let mut messages = messages.into_iter();
+        Self::from_stream(FromFn(move |_: &mut Context<'_>| {
+            Poll::Ready(messages.next().map(Ok))
+        }))
     }
 
     /// The messages of a stream; an error ends the call.
@@ -147,6 +150,26 @@ impl<T> Streaming<T> {
             self.source = Source::Done;
         }
         Poll::Ready(message)
+    }
+
+    /// The next message, if it is there at once.
+    pub(crate) fn take_ready(&mut self) -> Option<T> {
+        match self.poll_message(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Ok(message))) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// The same stream, each message made into another.
+    pub(crate) fn map<U>(mut self, f: fn(T) -> Result<U>) -> Streaming<U>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+    {
+        Streaming::from_stream(FromFn(move |cx: &mut Context<'_>| {
+            self.poll_message(cx)
+                .map(|message| message.map(|message| message.and_then(f)))
+        }))
     }
 
     /// The messages that come in on a stream of a connection.
@@ -320,16 +343,16 @@ impl<T> fmt::Debug for Streaming<T> {
     }
 }
 
-/// An iterator as a stream.
-struct Iter<I>(I);
+/// A function that is polled as a stream.
+struct FromFn<F>(F);
 
-impl<I> Unpin for Iter<I> {}
+impl<F> Unpin for FromFn<F> {}
 
-impl<I: Iterator> Stream for Iter<I> {
-    type Item = Result<I::Item>;
+impl<T, F: FnMut(&mut Context<'_>) -> Poll<Option<T>>> Stream for FromFn<F> {
+    type Item = T;
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.0.next().map(Ok))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        (self.0)(cx)
     }
 }
 

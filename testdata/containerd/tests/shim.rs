@@ -1,6 +1,8 @@
 //! A shim for containerd, served and called: by our client, and by the one that
 //! containerd's Rust users have today.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

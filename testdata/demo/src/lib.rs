@@ -3,7 +3,8 @@
 
 /// What was generated from `route_guide.proto`.
 pub mod protos {
-    #![allow(missing_docs)] // The messages', by rust-protobuf.
+    // The messages are rust-protobuf's.
+    #![allow(missing_docs, clippy::unwrap_used)]
     include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 }
 

@@ -1,5 +1,7 @@
 //! The four kinds of call, over real sockets, through proxies and without any.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! The demo itself: two processes, each kind of call, and an orderly end.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::process::Command;
 
 #[test]

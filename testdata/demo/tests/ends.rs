@@ -1,5 +1,7 @@
 //! How calls end otherwise than well: errors, deadlines, cancellation, lost connections.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::sync::Arc;

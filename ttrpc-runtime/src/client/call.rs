@@ -1,0 +1,105 @@
+//! A call that has been made, until it is over.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::OpenConnection;
+use crate::cancel::Cancelled;
+use crate::codec::Codec;
+use crate::connection::AbortOnDrop;
+use crate::error::{Error, Result};
+use crate::proto::{End, Endpoint};
+use crate::streaming::{StreamRef, Streaming};
+
+/// A call that has been made; as a future, its single reply. Dropping it gives it up.
+pub(super) struct OpenCall {
+    pub(super) stream: StreamRef,
+    /// Open while the call is being made, even if the client is dropped meanwhile.
+    pub(super) connection: OpenConnection,
+    pub(super) cancelled: Option<Cancelled>,
+    /// Whether nothing is left of it.
+    pub(super) ended: bool,
+}
+
+impl OpenCall {
+    pub(super) fn into_replies<C: Codec<Rep>, Rep: Send + 'static>(mut self) -> Streaming<Rep> {
+        self.ended = true;
+        Streaming::from_wire::<C>(self.stream.clone(), None, self.cancelled.take())
+    }
+
+    /// Sends the requests while waiting for the single reply.
+    pub(super) async fn fed_by<C: Codec<Req>, Req: Send + 'static>(
+        mut self,
+        requests: Streaming<Req>,
+    ) -> Result<Bytes> {
+        let mut feed = requests.send_to::<C>(self.stream.clone());
+        poll_fn(|cx| {
+            if feed
+                .as_mut()
+                .is_some_and(|run| run.as_mut().poll(cx).is_ready())
+            {
+                feed = None;
+            }
+            Pin::new(&mut self).poll(cx)
+        })
+        .await
+    }
+
+    /// Sends the requests by a task, if they are not all sent at once.
+    pub(super) async fn feed<C: Codec<Req>, Req: Send + 'static>(&self, requests: Streaming<Req>) {
+        let Some(mut feed) = requests.send_to::<C>(self.stream.clone()) else {
+            return;
+        };
+        if poll_fn(|cx| Poll::Ready(feed.as_mut().poll(cx).is_ready())).await {
+            return;
+        }
+        let task = AbortOnDrop(tokio::spawn(feed).abort_handle());
+        let id = self.stream.id;
+        let late = self.connection.0.0.with(|connection| {
+            match connection.check_sending(id) {
+                Ok(()) => connection
+                    .link()
+                    .slot(id)
+                    .and_then(|slot| slot.task.replace(task)),
+                // The call is over already, and with it the task.
+                Err(_) => Some(task),
+            }
+        });
+        drop(late);
+    }
+}
+
+impl Future for OpenCall {
+    type Output = Result<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
+        let this = &mut *self;
+        if let Some(cancelled) = &mut this.cancelled {
+            if Pin::new(cancelled).poll(cx).is_ready() {
+                return Poll::Ready(Err(Error::cancelled()));
+            }
+        }
+        let mut messages = Default::default();
+        let StreamRef { streams, id } = &this.stream;
+        let end = ready!(streams.poll_receive(*id, &mut messages, cx));
+        this.ended = true;
+        Poll::Ready(match end {
+            Some(End::Reply(payload)) => Ok(payload),
+            Some(End::Failed(error)) => Err(error),
+            Some(End::Closed) | None => {
+                Err(Error::protocol("the server ended the call without a reply"))
+            }
+        })
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.stream.streams.abandon(self.stream.id);
+        }
+    }
+}
