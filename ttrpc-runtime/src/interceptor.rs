@@ -69,7 +69,8 @@ impl Invocation {
         &self.method
     }
 
-    /// Which of the four kinds of call it is; on a server, what the client took it for.
+    /// Which of the four kinds of call it is. On a server, as far as the request tells: a
+    /// client-streaming call looks like a bidirectional one.
     pub fn kind(&self) -> CallKind {
         self.kind
     }
