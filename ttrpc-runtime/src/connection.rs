@@ -358,7 +358,9 @@ where
         let Some(body) = &mut self.body else {
             let chunk = ready!(SCRATCH.with_borrow_mut(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
-                ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+                ready!(uninterrupted(
+                    || Pin::new(&mut self.io).poll_read(cx, &mut buffer)
+                ))?;
                 Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(buffer.filled())))
             }))
             .map_err(Error::connection_lost)?;
@@ -371,7 +373,7 @@ where
         while body.missing() > 0 {
             let (buffer, missing) = body.buffer();
             let mut buffer = buffer.limit(missing);
-            let read = pin!(self.io.read_buf(&mut buffer)).poll(cx);
+            let read = uninterrupted(|| pin!(self.io.read_buf(&mut buffer)).poll(cx));
             if ready!(read).map_err(Error::connection_lost)? == 0 {
                 return Poll::Ready(Err(Error::closed(
                     "the peer closed the connection within a frame",
@@ -420,6 +422,16 @@ where
     }
 }
 
+/// Does it again if a signal came in between.
+fn uninterrupted<T>(mut attempt: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    loop {
+        match attempt() {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Writes some of the output.
 fn poll_write_some<T: AsyncWrite + Unpin>(
     io: &mut T,
@@ -428,10 +440,10 @@ fn poll_write_some<T: AsyncWrite + Unpin>(
 ) -> Poll<Result<()>> {
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let used = output.slices(&mut slices);
-    let written = match &slices[..used] {
-        [one] => Pin::new(io).poll_write(cx, one),
-        several => Pin::new(io).poll_write_vectored(cx, several),
-    };
+    let written = uninterrupted(|| match &slices[..used] {
+        [one] => Pin::new(&mut *io).poll_write(cx, one),
+        several => Pin::new(&mut *io).poll_write_vectored(cx, several),
+    });
     match ready!(written).map_err(Error::connection_lost)? {
         0 => Poll::Ready(Err(Error::connection_lost(io::ErrorKind::WriteZero.into()))),
         len => {

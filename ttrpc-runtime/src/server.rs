@@ -53,6 +53,7 @@ struct Inner {
     interceptors: Chain,
     handshake: Option<Handshake>,
     max_connections: usize,
+    on_accept_error: OnAcceptError,
     /// Cancelled when no more connections are to be accepted.
     closing: Arc<Token>,
     connections: Mutex<Connections>,
@@ -75,7 +76,10 @@ pub struct ServerBuilder {
     interceptors: Chain,
     handshake: Option<Handshake>,
     max_connections: usize,
+    on_accept_error: OnAcceptError,
 }
+
+type OnAcceptError = Box<dyn Fn(&io::Error) + Send + Sync>;
 
 /// Lets a peer in or not, and finds out something about it.
 type Handshake = Box<dyn Fn(Option<&Peer>) -> Result<Box<dyn Any + Send + Sync>> + Send + Sync>;
@@ -129,6 +133,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Calls a function when connections can't be accepted for a while, for example
+    /// because the process has no descriptor left: once, however long that lasts.
+    /// Default: writes a line to standard error.
+    pub fn on_accept_error(mut self, f: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.on_accept_error = Box::new(f);
+        self
+    }
+
     /// Runs each handler on a task of its own from the beginning.
     ///
     /// By default a handler runs on the task of its connection until it first waits, and
@@ -165,6 +177,7 @@ impl ServerBuilder {
                 interceptors: self.interceptors,
                 handshake: self.handshake,
                 max_connections: self.max_connections,
+                on_accept_error: self.on_accept_error,
                 closing: Token::child_of(None),
                 connections: Mutex::default(),
             }),
@@ -182,6 +195,9 @@ impl Server {
             interceptors: Chain::default(),
             handshake: None,
             max_connections: usize::MAX,
+            on_accept_error: Box::new(|error| {
+                eprintln!("ttrpc: connections can't be accepted, trying again: {error}");
+            }),
         }
     }
 
@@ -197,7 +213,7 @@ impl Server {
     pub async fn serve(&self, listener: impl Into<Listener>) -> Result<()> {
         let listener = listener.into();
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.inner.closing)));
-        let mut backoff = ACCEPT_BACKOFF.0;
+        let mut backoff = None;
         loop {
             let accept = async {
                 self.inner
@@ -210,7 +226,7 @@ impl Server {
             };
             match accepted {
                 Ok((io, peer)) => {
-                    backoff = ACCEPT_BACKOFF.0;
+                    backoff = None;
                     let server = self.clone();
                     let place = self.inner.place();
                     tokio::spawn(async move { server.run(io, peer, place).await });
@@ -218,9 +234,16 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     return Err(error.into());
                 }
-                Err(_) => {
-                    until(closing.as_mut(), tokio::time::sleep(backoff)).await;
-                    backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
+                Err(error) => {
+                    let wait = match backoff {
+                        None => {
+                            (self.inner.on_accept_error)(&error);
+                            ACCEPT_BACKOFF.0
+                        }
+                        Some(last) => ACCEPT_BACKOFF.1.min(last * 2),
+                    };
+                    backoff = Some(wait);
+                    until(closing.as_mut(), tokio::time::sleep(wait)).await;
                 }
             }
         }

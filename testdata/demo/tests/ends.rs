@@ -190,6 +190,17 @@ async fn a_deadline_ends_a_unary_call_and_its_handler() {
 }
 
 #[tokio::test]
+async fn a_context_ends_when_its_handler_has_returned() {
+    let (service, seen) = Waiting::new();
+    let client = connect(service).await;
+    let ctx = Context::default();
+    for wait in [0, 5] {
+        client.get_feature(&ctx, point(wait, 0)).await.unwrap();
+        within(seen.cancelled.notified()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_deadline_ends_streams() {
     let (service, seen) = Waiting::new();
     let client = connect(service).await;

@@ -1,0 +1,264 @@
+//! What goes wrong beneath a connection: interrupted calls, short and impossible writes,
+//! peers that vanish, descriptors that run out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{Call, Client, Context, Error, Listener, Reply, Result, Server, Service};
+
+/// Answers with what it is sent, and `Never` never.
+struct Echo;
+
+impl Service for Echo {
+    fn name(&self) -> &'static str {
+        "test.Echo"
+    }
+
+    fn call(&self, call: Call) -> Reply {
+        match call.method() {
+            "Echo" => call.unary(Raw, async |_, request: Bytes| Ok(request)),
+            "Never" => call.unary(Raw, async |_, _: Bytes| -> Result<Bytes> {
+                std::future::pending().await
+            }),
+            _ => call.unimplemented(),
+        }
+    }
+}
+
+fn server() -> Server {
+    Server::builder().service(Echo).build().unwrap()
+}
+
+async fn call(client: &Client, method: &str, request: Bytes) -> Result<Bytes> {
+    let ctx = Context::new().with_timeout(Duration::from_secs(20));
+    client.unary(Raw, &ctx, "test.Echo", method, request).await
+}
+
+fn socket(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("ttrpc-faults-{name}-{}.sock", std::process::id()))
+}
+
+/// A pipe that moves a few bytes at a time, blocks and is interrupted at every turn.
+struct Crooked {
+    pipe: DuplexStream,
+    reads: usize,
+    writes: usize,
+}
+
+impl Crooked {
+    fn new(pipe: DuplexStream) -> Self {
+        Self {
+            pipe,
+            reads: 0,
+            writes: 0,
+        }
+    }
+
+    /// What goes wrong this time.
+    fn fault<T>(turn: &mut usize, cx: &TaskContext<'_>) -> Option<Poll<io::Result<T>>> {
+        *turn += 1;
+        match *turn % 3 {
+            0 => Some(Poll::Ready(Err(io::ErrorKind::Interrupted.into()))),
+            1 => {
+                cx.waker().wake_by_ref();
+                Some(Poll::Pending)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl AsyncRead for Crooked {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(fault) = Self::fault(&mut self.reads, cx) {
+            return fault;
+        }
+        let few = 1 + self.reads % 700;
+        let mut bytes = vec![0; few.min(buffer.remaining())];
+        let mut part = ReadBuf::new(&mut bytes);
+        let read = Pin::new(&mut self.pipe).poll_read(cx, &mut part);
+        buffer.put_slice(part.filled());
+        read
+    }
+}
+
+impl AsyncWrite for Crooked {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(fault) = Self::fault(&mut self.writes, cx) {
+            return fault;
+        }
+        let few = bytes.len().min(1 + self.writes % 900);
+        Pin::new(&mut self.pipe).poll_write(cx, &bytes[..few])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn interrupted_blocked_and_short_reads_and_writes_are_resumed() {
+    let (near, far) = tokio::io::duplex(1000);
+    let server = server();
+    tokio::spawn(async move { server.serve_connection(Crooked::new(far)).await });
+    let client = Client::new(Crooked::new(near));
+    for len in [0, 1, 9, 10, 1000, 20_000, 100_000] {
+        let sent = Bytes::from((0..len).map(|n| n as u8).collect::<Vec<_>>());
+        assert_eq!(call(&client, "Echo", sent.clone()).await.unwrap(), sent);
+    }
+}
+
+/// A pipe that takes nothing more.
+struct Full(DuplexStream);
+
+impl AsyncRead for Full {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Full {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut TaskContext<'_>,
+        _: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_returns_0_ends_the_connection() {
+    let (near, _far) = tokio::io::duplex(1000);
+    let client = Client::new(Full(near));
+    let error = call(&client, "Echo", Bytes::new()).await.unwrap_err();
+    assert!(error.is_closed(), "{error}");
+}
+
+/// In a process of its own: it makes SIGPIPE deadly, and lets descriptors run out.
+#[test]
+fn a_process_survives_vanished_peers_and_a_want_of_descriptors() {
+    const CHILD: &str = "TTRPC_FAULTS_CHILD";
+    if std::env::var_os(CHILD).is_none() {
+        let output = std::process::Command::new("sh")
+            .args(["-c", "ulimit -n 40; exec \"$0\" --exact \"$1\" --nocapture"])
+            .arg(std::env::current_exe().unwrap())
+            .arg("a_process_survives_vanished_peers_and_a_want_of_descriptors")
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    // SAFETY: nothing in this process relies on the signal.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            vanished_peers().await;
+            no_descriptors().await;
+        });
+}
+
+/// Writing to a peer that is gone is an error, not a signal; and nothing stays behind.
+async fn vanished_peers() {
+    let path = socket("vanished");
+    let listener = Listener::bind(&path).unwrap();
+    let server = server();
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener).await });
+    let base = descriptors();
+    for _ in 0..100 {
+        let client = Client::connect(&path).await.unwrap();
+        call(&client, "Echo", Bytes::new()).await.unwrap();
+        let never = tokio::spawn(async move { call(&client, "Never", Bytes::new()).await });
+        // A peer that sends a request and is gone before it is answered.
+        let raw = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let frame = b"\0\0\0\x11\0\0\0\x01\x01\0\x0a\x09test.Echo\x12\x04Echo";
+        io::Write::write_all(&mut &raw, frame).unwrap();
+        drop(raw);
+        never.abort();
+        assert!(never.await.unwrap_err().is_cancelled());
+    }
+    for _ in 0..200 {
+        if descriptors() == base {
+            server.close();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} descriptors, and {base} before", descriptors());
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The server takes connections again once it can, and has complained once.
+async fn no_descriptors() {
+    let path = socket("descriptors");
+    let listener = Listener::bind(&path).unwrap();
+    let complaints = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&complaints);
+    let server = Server::builder()
+        .service(Echo)
+        .on_accept_error(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        })
+        .build()
+        .unwrap();
+    tokio::spawn(async move { server.serve(listener).await });
+
+    let mut files = Vec::new();
+    let waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        files.push(file);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(complaints.load(Ordering::Relaxed), 1);
+    files.clear();
+    drop(waiting);
+    let client = Client::connect(&path).await.unwrap();
+    assert_eq!(call(&client, "Echo", Bytes::new()).await.unwrap(), "");
+    assert_eq!(complaints.load(Ordering::Relaxed), 1);
+    let _: Error = call(&client, "None", Bytes::new()).await.unwrap_err();
+}
