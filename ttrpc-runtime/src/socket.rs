@@ -51,8 +51,8 @@ impl Socket {
         }
     }
 
-    /// Waits until a write may succeed, after one would have blocked.
-    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Asks for what can be written as well, from now on.
+    fn register_for_writing(&mut self) -> io::Result<()> {
         self.fd = match std::mem::replace(&mut self.fd, Registered::Lost) {
             // Whoever waits for reading has to ask again, and the connection's task does.
             Registered::Reading(fd) => {
@@ -61,9 +61,20 @@ impl Socket {
             }
             other => other,
         };
-        ready!(self.fd()?.poll_write_ready(cx))?.clear_ready();
-        // It may have become so in between; the next attempt shows.
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+}
+
+fn would_block<T>(outcome: &io::Result<T>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Writes some of the slices.
+fn send(stream: &StdUnixStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let socket = SockRef::from(stream);
+    match slices {
+        [one] => socket.send_with_flags(one, SEND_FLAGS),
+        several => socket.send_vectored_with_flags(several, SEND_FLAGS),
     }
 }
 
@@ -93,21 +104,20 @@ impl AsyncRead for Socket {
             // SAFETY: `recv` only ever writes initialised bytes to it.
             let unfilled = unsafe { buffer.unfilled_mut() };
             let asked = unfilled.len();
-            match SockRef::from(ready.get_inner()).recv(unfilled) {
-                Ok(len) => {
-                    // SAFETY: the system has written that many bytes to the beginning.
-                    unsafe { buffer.assume_init(len) };
-                    buffer.advance(len);
-                    if 0 < len && len < asked {
-                        // That was all; what comes now raises another edge.
-                        ready.clear_ready();
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let received = SockRef::from(ready.get_inner()).recv(unfilled);
+            if would_block(&received) {
+                ready.clear_ready();
+                continue;
             }
+            let len = received?;
+            // SAFETY: the system has written that many bytes to the beginning.
+            unsafe { buffer.assume_init(len) };
+            buffer.advance(len);
+            if 0 < len && len < asked {
+                // That was all; what comes now raises another edge.
+                ready.clear_ready();
+            }
+            return Poll::Ready(Ok(()));
         }
     }
 }
@@ -127,18 +137,23 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let socket = SockRef::from(self.fd()?.get_ref());
-            let sent = match slices {
-                [one] => socket.send_with_flags(one, SEND_FLAGS),
-                several => socket.send_vectored_with_flags(several, SEND_FLAGS),
-            };
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.poll_writable(cx))?;
+            let sent = match &self.fd {
+                Registered::Both(fd) => {
+                    let mut ready = ready!(fd.poll_write_ready(cx))?;
+                    let sent = send(ready.get_inner(), slices);
+                    if would_block(&sent) {
+                        ready.clear_ready();
+                        continue;
+                    }
+                    sent
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => return Poll::Ready(sent),
+                _ => send(self.fd()?.get_ref(), slices),
+            };
+            if would_block(&sent) {
+                self.register_for_writing()?;
+                continue;
             }
+            return Poll::Ready(sent);
         }
     }
 

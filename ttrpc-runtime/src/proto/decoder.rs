@@ -9,9 +9,21 @@ use crate::frame::{HEADER_LEN, Header, MAX_DATA_LEN};
 /// of being put together from chunks.
 const OWN_BUFFER_LEN: usize = 32 << 10;
 
-/// How much room a buffer gets at a time, at least. It grows with what has come, not
-/// with what the header claims.
-const GROWTH: usize = 64 << 10;
+/// How much of a frame has to have come before its buffer gets room for all of it: what
+/// the header claims is worth nothing.
+const PROVEN_LEN: usize = 32 << 10;
+
+/// How much room there is before that.
+const FIRST_ROOM: usize = 64 << 10;
+
+/// The capacity for a frame of `len` bytes of which `come` have come.
+fn capacity(come: usize, len: usize) -> usize {
+    if come < PROVEN_LEN {
+        FIRST_ROOM.min(len)
+    } else {
+        len
+    }
+}
 
 /// Puts frames together from what was read.
 #[derive(Debug, Default)]
@@ -39,9 +51,8 @@ impl Body {
     /// are missing: no more may be read.
     pub fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
         let missing = self.missing();
-        if self.data.len() == self.data.capacity() {
-            self.data
-                .reserve_exact(missing.min(GROWTH.max(self.data.len())));
+        if self.data.len() >= PROVEN_LEN || self.data.len() == self.data.capacity() {
+            self.data.reserve_exact(missing);
         }
         (&mut self.data, missing)
     }
@@ -160,7 +171,7 @@ impl Decoder {
                 })))
             }
             None if len > OWN_BUFFER_LEN => {
-                let mut data = Vec::with_capacity(GROWTH.min(len));
+                let mut data = Vec::with_capacity(capacity(self.chunk.len(), len));
                 data.extend_from_slice(&self.chunk[HEADER_LEN..]);
                 self.chunk = Bytes::new();
                 self.large = Some((header, Some(Body { data, len })));
@@ -225,7 +236,7 @@ mod tests {
                 }
                 Some(mut body) => {
                     let (buffer, missing) = body.buffer();
-                    assert!(buffer.capacity() <= 2 * buffer.len().max(GROWTH));
+                    assert!(buffer.len() >= PROVEN_LEN || buffer.capacity() <= FIRST_ROOM);
                     let n = step.min(rest.len()).min(missing);
                     buffer.extend_from_slice(&rest[..n]);
                     decoder.push_body(body);
@@ -245,7 +256,7 @@ mod tests {
             0,
             OWN_BUFFER_LEN + 1,
             7,
-            3 * GROWTH + 5,
+            3 * FIRST_ROOM + 5,
             MAX_DATA_LEN,
             2,
         ];
@@ -286,7 +297,7 @@ mod tests {
             .expect("a large frame has its own buffer");
         let (buffer, missing) = body.buffer();
         assert_eq!(missing, MAX_DATA_LEN - 10);
-        assert!(buffer.capacity() <= 2 * GROWTH);
+        assert!(buffer.capacity() <= FIRST_ROOM);
     }
 
     #[test]
