@@ -47,10 +47,11 @@
 //! ```text
 //!  generated code
 //!       |
-//!  client, server, service, interceptor,           the asynchronous flavour,
-//!  streaming, channel, connection, socket, transport driver of
+//!  client, server, service, responder,             the asynchronous flavour:
+//!  interceptor, streaming, channel,                a thin driver of
+//!  connection, socket, transport
 //!       |
-//!  proto: server, client, link, stream             the protocol without I/O,
+//!  proto: server, client, link, stream,            the protocol without I/O,
 //!         decoder, output                          which speaks in
 //!       |
 //!  frame, envelope, wire, codec                    bytes
@@ -81,6 +82,8 @@ mod interceptor;
 mod limits;
 mod metadata;
 pub mod proto;
+#[cfg(feature = "tokio")]
+mod responder;
 #[cfg(feature = "tokio")]
 mod server;
 #[cfg(feature = "tokio")]

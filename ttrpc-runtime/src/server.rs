@@ -20,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, Endpoint, server};
-use crate::service::{Captured, Input, Running, Service, WireResponder};
+use crate::responder::{Captured, WireResponder};
+use crate::service::{Input, Running, Service};
 use crate::status::Status;
 use crate::transport::Listener;
 

@@ -1,23 +1,19 @@
 //! What a server calls: services, and the calls that they answer.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 
-use bytes::Bytes;
-
-use crate::codec::{Codec, Encoded, Raw, to_bytes};
-use crate::connection::{Shared, Slot, Streams};
+use crate::codec::Codec;
 use crate::context::{CallContext, Context};
 use crate::envelope::Request;
 use crate::error::{Error, Result};
-use crate::frame::StreamId;
 use crate::interceptor::{Body, Invocation};
-use crate::proto::{CallKind, Endpoint, server};
+use crate::proto::CallKind;
+use crate::responder::{Responder, WireResponder};
 use crate::status::Status;
-use crate::streaming::{StreamRef, Streaming};
+use crate::streaming::Streaming;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -56,7 +52,7 @@ pub(crate) enum Input {
 
 /// An answer, or the work that leads to one. Only a [`Call`] gives it.
 #[must_use]
-pub struct Reply(Option<BoxFuture<()>>);
+pub struct Reply(pub(crate) Option<BoxFuture<()>>);
 
 impl Call {
     /// The method's name, as the client sent it.
@@ -78,7 +74,8 @@ impl Call {
     pub fn unimplemented(self) -> Reply {
         let (service, method) = (self.service(), self.method());
         let status = Status::unimplemented(format!("{service} has no method {method:?}"));
-        self.responder.refuse(status.into())
+        self.responder.fail(status.into());
+        Reply(None)
     }
 
     /// Answers a call with one message each way.
@@ -159,7 +156,10 @@ impl Call {
         };
         match C::decode(payload) {
             Ok(request) => Reply(Some(answer(ctx, request, responder))),
-            Err(error) => responder.refuse(error.into()),
+            Err(error) => {
+                responder.fail(error.into());
+                Reply(None)
+            }
         }
     }
 
@@ -191,164 +191,6 @@ impl Call {
         }
         let ctx = CallContext::new(ctx, !kind.server_streams());
         (ctx, input, responder)
-    }
-}
-
-/// Answers one call.
-#[derive(Clone)]
-pub(crate) enum Responder {
-    /// To the connection that it came from.
-    Wire(WireResponder),
-    /// To the interceptors that it came through.
-    Captured(Captured),
-}
-
-/// An answer on its way back through interceptors.
-#[derive(Clone, Default)]
-pub(crate) struct Captured(Arc<Mutex<Option<Result<Body>>>>);
-
-impl Captured {
-    fn set(&self, result: Result<Body>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    }
-
-    /// The answer to a call, once the service has done its work.
-    pub(crate) async fn answer(service: &dyn Service, call: Invocation) -> Result<Body> {
-        let captured = Self::default();
-        let call = Call {
-            ctx: call.ctx.clone(),
-            input: Input::Invocation(call),
-            responder: Responder::Captured(captured.clone()),
-        };
-        if let Reply(Some(work)) = service.call(call) {
-            work.await;
-        }
-        let answer = captured
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        answer.unwrap_or_else(|| Err(Status::internal("the service did not answer").into()))
-    }
-}
-
-impl Responder {
-    fn fail(&self, error: Error) {
-        match self {
-            Self::Wire(wire) => wire.fail(error),
-            Self::Captured(captured) => captured.set(Err(error)),
-        }
-    }
-
-    fn refuse(self, error: Error) -> Reply {
-        self.fail(error);
-        Reply(None)
-    }
-
-    async fn reply<C: Codec<Rep>, Rep>(self, result: Result<Rep>) {
-        match (result, self) {
-            (Ok(reply), Self::Wire(wire)) => wire.reply::<C, Rep>(reply).await,
-            (Ok(reply), Self::Captured(captured)) => {
-                captured.set(
-                    to_bytes::<C, Rep>(&reply)
-                        .map(Body::One)
-                        .map_err(Error::from),
-                );
-            }
-            (Err(error), responder) => responder.fail(error),
-        }
-    }
-
-    async fn stream<C: Codec<Rep>, Rep: Send + 'static>(self, result: Result<Streaming<Rep>>) {
-        match (result, self) {
-            (Ok(replies), Self::Wire(wire)) => wire.stream::<C, Rep>(replies).await,
-            (Ok(replies), Self::Captured(captured)) => {
-                let replies = replies.map(|reply| Ok(to_bytes::<C, Rep>(&reply)?));
-                captured.set(Ok(Body::Stream(replies)));
-            }
-            (Err(error), responder) => responder.fail(error),
-        }
-    }
-}
-
-/// Answers one call of a connection.
-#[derive(Clone)]
-pub(crate) struct WireResponder {
-    pub(crate) shared: Arc<Shared<server::Connection<Slot>>>,
-    pub(crate) id: StreamId,
-}
-
-impl WireResponder {
-    fn stream_ref(&self) -> StreamRef {
-        StreamRef {
-            streams: Arc::clone(&self.shared) as Arc<dyn Streams>,
-            id: self.id,
-        }
-    }
-
-    /// Tells the connection what kind of call it is, if that is news.
-    fn accept(&self, guess: CallKind, kind: CallKind, ctx: &Context) {
-        if kind == CallKind::Unary {
-            if guess != kind {
-                self.shared.with(|server| server.accept(self.id, kind));
-            }
-            return;
-        }
-        // The call outlives its handler, and so does what ends its context.
-        let ends_ctx = ctx.cancel_on_drop();
-        self.shared.with(|server| {
-            server.accept(self.id, kind);
-            if let Some(slot) = server.link().slot(self.id) {
-                slot.ctx = ends_ctx;
-            }
-        });
-    }
-
-    fn requests<C: Codec<Req>, Req: Send + 'static>(&self, request: Request) -> Streaming<Req> {
-        // An empty payload is no message here; some clients send the first one with it.
-        let first = Some(request.into_payload()).filter(|payload| !payload.is_empty());
-        Streaming::from_wire::<C>(self.stream_ref(), first, None)
-    }
-
-    /// The requests of a call, encoded, for interceptors.
-    pub(crate) fn body(&self, request: Request, kind: CallKind, ctx: &Context) -> Body {
-        self.accept(CallKind::Unary, kind, ctx);
-        if kind.client_streams() {
-            Body::Stream(self.requests::<Raw, Bytes>(request))
-        } else {
-            Body::One(request.into_payload())
-        }
-    }
-
-    /// Answers with what came back through interceptors.
-    pub(crate) async fn answer(self, result: Result<Body>) {
-        match result {
-            Ok(Body::One(reply)) => self.reply::<Raw, Bytes>(reply).await,
-            Ok(Body::Stream(replies)) => self.stream::<Raw, Bytes>(replies).await,
-            Err(error) => self.fail(error),
-        }
-    }
-
-    pub(crate) fn fail(&self, error: Error) {
-        self.shared.finish(self.id, Err(error));
-    }
-
-    async fn reply<C: Codec<Rep>, Rep>(self, reply: Rep) {
-        let room = poll_fn(|cx| self.shared.poll_room(self.id, cx)).await;
-        // Otherwise the call is over: it is too late.
-        if room.is_ok() {
-            let reply = Encoded::<C, Rep>::new(&reply);
-            drop(
-                self.shared
-                    .with(|server| server.respond(self.id, Ok(&reply))),
-            );
-        }
-    }
-
-    async fn stream<C: Codec<Rep>, Rep: Send + 'static>(self, replies: Streaming<Rep>) {
-        if let Some(run) = replies.send_to::<C>(self.stream_ref()) {
-            run.await;
-        }
     }
 }
 
