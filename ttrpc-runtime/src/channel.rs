@@ -56,6 +56,11 @@ enum Mode<T> {
     Closed,
 }
 
+/// Why a stream ends whose producer did not come to its end.
+pub(crate) fn panicked() -> Error {
+    Status::internal("whatever makes the messages of a stream panicked").into()
+}
+
 pub(crate) fn new<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel {
         state: Mutex::new(State {
@@ -179,7 +184,7 @@ impl<T> Drop for Sender<T> {
         };
         if left == 0 {
             self.channel.finish(if std::thread::panicking() {
-                Err(Status::internal("whatever sent the messages of a stream panicked").into())
+                Err(panicked())
             } else {
                 Ok(())
             });

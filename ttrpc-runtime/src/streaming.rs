@@ -239,7 +239,11 @@ impl FinishOnDrop {
 impl Drop for FinishOnDrop {
     fn drop(&mut self) {
         if let Some(stream) = self.0.take() {
-            stream.finish(Err(Error::cancelled()));
+            stream.finish(Err(if std::thread::panicking() {
+                channel::panicked()
+            } else {
+                Error::cancelled()
+            }));
         }
     }
 }

@@ -144,6 +144,16 @@ async fn a_handler_that_panics_fails_its_call_alone() {
                 _ => Ok(Feature::default()),
             }
         }
+        async fn route_chat(
+            &self,
+            _: &Context,
+            _: Streaming<RouteNote>,
+        ) -> Result<Streaming<RouteNote>> {
+            Ok(Streaming::from_iter((0..).map(|n| match n {
+                0 => RouteNote::default(),
+                _ => panic!("within an iterator"),
+            })))
+        }
         async fn list_features(&self, _: &Context, _: Rectangle) -> Result<Streaming<Feature>> {
             let (features, stream) = Streaming::channel(1);
             tokio::spawn(async move {
@@ -165,6 +175,11 @@ async fn a_handler_that_panics_fails_its_call_alone() {
         .unwrap();
     assert!(features.message().await.unwrap().is_some());
     let error = features.message().await.unwrap_err();
+    assert_eq!(error.code(), Code::INTERNAL);
+    let notes = Streaming::from_iter([]);
+    let mut replies = client.route_chat(&ctx, notes).await.unwrap();
+    assert!(replies.message().await.unwrap().is_some());
+    let error = replies.message().await.unwrap_err();
     assert_eq!(error.code(), Code::INTERNAL);
     client.get_feature(&ctx, point(2, 0)).await.unwrap();
 }
