@@ -1,7 +1,7 @@
 # What a newcomer runs. CARGO can name another cargo.
 CARGO ?= cargo
 
-.PHONY: demo test lint golden
+.PHONY: demo test interop lint golden
 
 # A server and a client, two processes, one call of each kind.
 demo:
@@ -10,6 +10,11 @@ demo:
 # All tests. Real protoc comes with a crate; buf is used where there is npm.
 test:
 	$(CARGO) test --workspace --all-features
+
+# The protocol's cases against the Go implementation, both ways; with RIVALS=1 against the
+# other implementations in Rust as well.
+interop:
+	$(CARGO) run --quiet --package ttrpc-interop -- $(if $(RIVALS),--rivals)
 
 # Format, lints and docs, with every warning an error; each feature alone.
 lint:

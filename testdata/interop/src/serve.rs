@@ -1,0 +1,197 @@
+//! Our server: the service on our runtime, in a process with a console.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ttrpc_runtime::{Any, Code, Context, Listener, Result, Server, Status, Streaming};
+
+use crate::console::Console;
+use crate::messages::{BytesValue, Empty, Int64Value, StringValue, bytes, int, text};
+use crate::outcome::Outcome;
+use crate::protos::interop_ttrpc::{Interop, InteropServer};
+
+/// What every server fails with.
+pub const FAILURE: &str = "příliš žluťoučký kůň 🐎";
+
+/// Serves until the console says `shutdown` or ends.
+pub async fn serve(socket: &Path) -> Outcome<()> {
+    let console = Arc::new(Console::default());
+    let server = Server::builder()
+        .service(InteropServer::new(Service(Arc::clone(&console))))
+        .build()?;
+    let listener = Listener::bind(&socket.to_path_buf())?;
+    println!("ready");
+
+    let stopping = console.listen();
+    let closing = server.clone();
+    let shutdown = tokio::spawn(async move {
+        if stopping.await.is_ok() {
+            closing.shutdown(Duration::from_secs(60)).await;
+        }
+    });
+    server.serve(listener).await?;
+    Ok(shutdown.await?)
+}
+
+struct Service(Arc<Console>);
+
+fn failure() -> Status {
+    // Encoded by hand: field 1, `detail` and 7.
+    let detail = |name: &str, value: &'static [u8]| Any {
+        type_url: format!("type.googleapis.com/google.protobuf.{name}"),
+        value: value.into(),
+    };
+    Status::new(Code::FAILED_PRECONDITION, FAILURE)
+        .with_detail(detail("StringValue", b"\x0a\x06detail"))
+        .with_detail(detail("Int64Value", b"\x08\x07"))
+}
+
+fn nanoseconds_left(ctx: &Context) -> Int64Value {
+    int(ctx.time_left().map_or(0, |left| left.as_nanos() as i64))
+}
+
+impl Interop for Service {
+    async fn echo(&self, _: &Context, request: BytesValue) -> Result<BytesValue> {
+        Ok(request)
+    }
+
+    async fn fill(&self, _: &Context, size: Int64Value) -> Result<BytesValue> {
+        Ok(bytes(vec![0; size.value as usize]))
+    }
+
+    async fn fail(&self, _: &Context, _: Empty) -> Result<Empty> {
+        Err(failure().into())
+    }
+
+    async fn metadata(&self, ctx: &Context, key: StringValue) -> Result<StringValue> {
+        let values: Vec<_> = ctx.metadata().get_all(&key.value).collect();
+        Ok(text(values.join(",")))
+    }
+
+    async fn time_left(&self, ctx: &Context, _: Empty) -> Result<Int64Value> {
+        Ok(nanoseconds_left(ctx))
+    }
+
+    async fn hold(&self, _: &Context, request: StringValue) -> Result<StringValue> {
+        self.0.hold().await;
+        Ok(request)
+    }
+
+    async fn snake_case(&self, _: &Context, request: StringValue) -> Result<StringValue> {
+        Ok(request)
+    }
+
+    async fn sum(&self, _: &Context, mut messages: Streaming<BytesValue>) -> Result<Int64Value> {
+        let mut sum = 0;
+        while let Some(message) = messages.message().await? {
+            sum += message.value.len() as i64;
+        }
+        Ok(int(sum))
+    }
+
+    async fn count(&self, _: &Context, mut messages: Streaming<Empty>) -> Result<Int64Value> {
+        let mut count = 0;
+        while messages.message().await?.is_some() {
+            count += 1;
+        }
+        Ok(int(count))
+    }
+
+    async fn first(&self, _: &Context, mut messages: Streaming<BytesValue>) -> Result<BytesValue> {
+        let first = messages.message().await?;
+        first.ok_or_else(|| Status::invalid_argument("there is no first message").into())
+    }
+
+    async fn parts(&self, _: &Context, sizes: StringValue) -> Result<Streaming<BytesValue>> {
+        let sizes: Result<Vec<usize>, _> = sizes.value.split_whitespace().map(str::parse).collect();
+        let sizes = sizes.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(Streaming::from_iter(
+            sizes.into_iter().map(|size| bytes(vec![0; size])),
+        ))
+    }
+
+    async fn numbers(&self, _: &Context, end: Int64Value) -> Result<Streaming<Int64Value>> {
+        Ok(Streaming::from_iter((0..end.value).map(int)))
+    }
+
+    async fn nothing(&self, _: &Context, nothing: Empty) -> Result<Streaming<Empty>> {
+        Ok(Streaming::from_iter(vec![nothing; 3]))
+    }
+
+    async fn fail_late(&self, _: &Context, end: Int64Value) -> Result<Streaming<Int64Value>> {
+        Ok(Streaming::produce(async move |numbers| {
+            for number in 0..end.value {
+                numbers.send(int(number)).await?;
+            }
+            Err(failure().into())
+        }))
+    }
+
+    async fn stream_metadata(
+        &self,
+        ctx: &Context,
+        key: StringValue,
+    ) -> Result<Streaming<StringValue>> {
+        let values: Vec<_> = ctx.metadata().get_all(&key.value).map(text).collect();
+        Ok(Streaming::from_iter(values))
+    }
+
+    async fn stream_time_left(
+        &self,
+        ctx: &Context,
+        _: StringValue,
+    ) -> Result<Streaming<Int64Value>> {
+        Ok(Streaming::from_iter([nanoseconds_left(ctx)]))
+    }
+
+    async fn hold_open(&self, _: &Context, message: StringValue) -> Result<Streaming<StringValue>> {
+        let console = Arc::clone(&self.0);
+        Ok(Streaming::produce(async move |messages| {
+            messages.send(message.clone()).await?;
+            console.hold().await;
+            messages.send(message.clone()).await?;
+            messages.send(message).await
+        }))
+    }
+
+    async fn snake_case_stream(
+        &self,
+        _: &Context,
+        message: StringValue,
+    ) -> Result<Streaming<StringValue>> {
+        Ok(Streaming::from_iter([message]))
+    }
+
+    async fn chat(
+        &self,
+        _: &Context,
+        messages: Streaming<BytesValue>,
+    ) -> Result<Streaming<BytesValue>> {
+        Ok(messages)
+    }
+
+    async fn chat_once(
+        &self,
+        _: &Context,
+        mut messages: Streaming<BytesValue>,
+    ) -> Result<Streaming<BytesValue>> {
+        let first = messages.message().await?;
+        Ok(Streaming::from_iter(first))
+    }
+
+    async fn chat_hold(
+        &self,
+        _: &Context,
+        mut messages: Streaming<BytesValue>,
+    ) -> Result<Streaming<BytesValue>> {
+        let console = Arc::clone(&self.0);
+        Ok(Streaming::produce(async move |replies| {
+            if let Some(first) = messages.message().await? {
+                replies.send(first).await?;
+            }
+            console.hold().await;
+            Ok(())
+        }))
+    }
+}
