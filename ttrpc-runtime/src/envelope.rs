@@ -1,4 +1,4 @@
-//! The envelopes: what the data of a Request and of a Response frame is.
+//! The envelopes: what the data of a Request and of a Response frame is (PROTOCOL.md §3).
 //!
 //! ```proto
 //! message Request {
@@ -25,7 +25,7 @@ use crate::wire::{
 
 /// Values of metadata that a Request may have, and details that a status may have; more
 /// are refused. A pair takes 2 bytes on the wire and 48 in memory, so that a peer could
-/// make one of the other's frames cost a hundred megabytes.
+/// make one of the other's frames cost a hundred megabytes (PROTOCOL.md §9.1).
 pub const MAX_REPEATED: usize = 1024;
 
 /// A Request as it was received.
@@ -40,7 +40,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the data of a Request frame; `None` where it is none.
+    /// Reads the data of a Request frame; `None` where it is none (PROTOCOL.md §3.3).
     pub fn decode(data: Bytes) -> Option<Self> {
         let mut request = Self {
             data: Bytes::new(),
@@ -96,7 +96,7 @@ impl Request {
         std::str::from_utf8(&self.data[at.clone()]).unwrap_or_default()
     }
 
-    /// How much time the caller gives; `None` for as much as it takes.
+    /// How much time the caller gives; `None` for as much as it takes (PROTOCOL.md §4.2).
     ///
     /// # Errors
     /// The time is up already: the caller's clock had passed the deadline.
@@ -169,7 +169,7 @@ impl RequestHead<'_> {
             + metadata
     }
 
-    /// Appends what stands before the payload.
+    /// Appends what stands before the payload (PROTOCOL.md §3.2).
     pub fn put_before(&self, payload: usize, buffer: &mut Vec<u8>) {
         put_bytes(buffer, 1, self.service.as_bytes());
         put_bytes(buffer, 2, self.method.as_bytes());
@@ -230,7 +230,7 @@ pub fn reply_len(payload: usize) -> usize {
 }
 
 /// Appends what stands before the reply in a Response; nothing follows it, and a
-/// success sends no status.
+/// success sends no status (PROTOCOL.md §3.2).
 pub fn put_before_reply(payload: usize, buffer: &mut Vec<u8>) {
     put_bytes_head(buffer, 2, payload);
 }

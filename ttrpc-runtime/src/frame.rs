@@ -1,4 +1,4 @@
-//! The frame: a 10-byte header, then up to 4 MiB of data.
+//! The frame: a 10-byte header, then up to 4 MiB of data (PROTOCOL.md §2.1).
 //!
 //! ```text
 //!  0       4          8      9       10
@@ -16,13 +16,13 @@ pub const HEADER_LEN: usize = 10;
 
 /// The most data a frame may carry, in bytes: 4 MiB, and exactly 4 MiB is legal.
 ///
-/// The first byte of the length is therefore always 0; it is reserved.
+/// The first byte of the length is therefore always 0; it is reserved (PROTOCOL.md §2.5).
 pub const MAX_DATA_LEN: usize = 4 << 20;
 
 /// The number of a call on its connection.
 ///
 /// A client's ids are odd, begin at 1 and grow strictly on the wire; they never
-/// wrap, so that a connection carries at most 2³¹ calls.
+/// wrap, so that a connection carries at most 2³¹ calls (PROTOCOL.md §2.4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(u32);
 
@@ -66,7 +66,8 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// What a frame is. Types that are not named here are ignored on receipt.
+/// What a frame is. Types that are not named here are ignored on receipt (PROTOCOL.md
+/// §2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MessageType(pub u8);
 
@@ -81,11 +82,12 @@ impl MessageType {
     ///
     /// An extension: ttrpc 1.2 has not assigned the type, and peers ignore what they do
     /// not know. A server of this crate always understands it; a client sends it only
-    /// where its user has turned it on.
+    /// where its user has turned it on (PROTOCOL.md §10).
     pub const CANCEL: Self = Self(0xC4);
 }
 
-/// The flags of a frame. Bits that are not named here are ignored on receipt.
+/// The flags of a frame. Bits that are not named here are ignored on receipt
+/// (PROTOCOL.md §2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Flags(pub u8);
 

@@ -1,4 +1,4 @@
-//! `Limits`: every bound that a connection holds its peer and itself to.
+//! `Limits`: every bound that a connection holds its peer and itself to (PROTOCOL.md §9).
 
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ pub struct Limits {
     /// answered with RESOURCE_EXHAUSTED. Default: [`Limits::MAX_STREAMS`].
     pub max_streams: usize,
     /// Bytes that may wait on one stream for its reader. Default:
-    /// [`Limits::INBOX_BYTES`]. One message always fits, however large.
+    /// [`Limits::INBOX_BYTES`]. One message always fits, however large (PROTOCOL.md §9.2).
     pub inbox_bytes: usize,
     /// How long a stream's reader may leave a full inbox untouched. Meanwhile the
     /// connection is not read; then that stream alone ends with RESOURCE_EXHAUSTED.
     /// Default: [`Limits::STALL_TIMEOUT`].
     pub stall_timeout: Duration,
     /// Bytes that may wait to be written before senders wait and requests are left
-    /// unread. Default: [`Limits::OUTPUT_BYTES`]. One message always fits.
+    /// unread. Default: [`Limits::OUTPUT_BYTES`]. One message always fits (PROTOCOL.md
+    /// §9.3).
     pub output_bytes: usize,
     /// Frames for streams that do not exist that a client may send before its
-    /// connection is closed. Default: [`Limits::STRAY_FRAMES`].
+    /// connection is closed. Default: [`Limits::STRAY_FRAMES`] (PROTOCOL.md §6.3, §9.1).
     pub stray_frames: u32,
     /// How long a frame may take from its first byte to its last; longer closes the
     /// connection. Default: no limit.
@@ -33,7 +34,7 @@ impl Limits {
     pub const MAX_STREAMS: usize = 4096;
     /// 1 MiB: a burst of messages fits, a flood does not.
     pub const INBOX_BYTES: usize = 1 << 20;
-    /// As the Go implementation does it since 1.2.8.
+    /// As the Go implementation does it since 1.2.10.
     pub const STALL_TIMEOUT: Duration = Duration::from_secs(1);
     /// 64 KiB: enough to fill a socket's buffer in one write.
     pub const OUTPUT_BYTES: usize = 64 << 10;

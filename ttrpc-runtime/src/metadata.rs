@@ -6,7 +6,8 @@ use std::fmt;
 ///
 /// The rules are Go's: keys are lower-cased when they are set, and left as they
 /// came when they are received; the values of a key keep their order. Looking a key
-/// up does not mind its case, so that what came is found however it was spelt.
+/// up does not mind its case, so that what came is found however it was spelt
+/// (PROTOCOL.md §4.1).
 ///
 /// ```
 /// use ttrpc_runtime::Metadata;

@@ -1,6 +1,7 @@
 //! What goes wrong beneath a connection: interrupted calls, short and impossible writes,
 //! peers that vanish, descriptors that run out.
 
+#![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io;

@@ -1,4 +1,4 @@
-//! The client's end of a connection.
+//! The client's end of a connection (PROTOCOL.md §6.1, §8.3).
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -70,7 +70,7 @@ impl<S: Default> Connection<S> {
     }
 
     /// Tells the server of calls that are given up, by frames of the type
-    /// [`MessageType::CANCEL`], which is no part of ttrpc 1.2. Default: off.
+    /// [`MessageType::CANCEL`], which is no part of ttrpc 1.2 (PROTOCOL.md §10). Default: off.
     #[must_use]
     pub fn send_cancel(mut self, send_cancel: bool) -> Self {
         self.send_cancel = send_cancel;
@@ -88,7 +88,7 @@ impl<S: Default> Connection<S> {
     }
 
     /// Opens a call: takes an id and queues its frame in one step, so that ids grow on
-    /// the wire.
+    /// the wire (PROTOCOL.md §2.4).
     ///
     /// # Errors
     /// Nothing is sent and no id is used: the connection has ended, the ids have run
@@ -162,7 +162,8 @@ impl<S: Default> Connection<S> {
     ///
     /// Without the extension: where the requests are a stream beside that of the replies,
     /// that there will be no more of them. A stream of requests that is to be answered
-    /// once is not closed, because the server would take what it has got for all there is.
+    /// once is not closed, because the server would take what it has got for all there is
+    /// (PROTOCOL.md §7.3).
     fn put_given_up(&mut self, id: StreamId) {
         let Some(stream) = self.link.streams.get_mut(&id) else {
             return;
@@ -170,20 +171,26 @@ impl<S: Default> Connection<S> {
         if self.failed.is_some() || matches!(stream.receiving, Receiving::Ended(_)) {
             return;
         }
+        let sending = std::mem::take(&mut stream.sending);
+        let told = sending && stream.kind.server_streams();
+        if sending {
+            // Nobody will miss it, and the server may be done by the time it comes.
+            self.link.take_back(id);
+        }
         if self.send_cancel {
             let output = &mut self.link.output;
             output.put_plain(id, MessageType::CANCEL, Flags::NONE, 0, |_| {});
-        } else if stream.sending && stream.kind.server_streams() {
-            stream.sending = false;
+        } else if told {
             self.link.put_close(id);
         }
     }
 
-    /// Ends a stream because the server has: what waits to be sent on it must not follow.
+    /// Ends a stream because the server has.
     fn end_by_server(&mut self, id: StreamId, end: End) -> Option<S> {
         let stream = self.link.streams.get(&id)?;
-        if stream.kind.client_streams() && !self.link.output.is_empty() {
-            self.link.output.take_back(id);
+        if stream.kind.client_streams() {
+            // Some servers die of what follows their end.
+            self.link.take_back(id);
         }
         self.end(id, end)
     }
@@ -204,7 +211,7 @@ impl<S: Default> Connection<S> {
         match header.message_type {
             MessageType::RESPONSE | MessageType::DATA => {
                 let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
-                self.end(header.stream_id, End::Failed(error))
+                self.end_by_server(header.stream_id, End::Failed(error))
             }
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! From bytes to frames.
+//! From bytes to frames (PROTOCOL.md §2.5, §9.4).
 
 use bytes::{Buf, Bytes};
 

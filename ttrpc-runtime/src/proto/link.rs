@@ -99,7 +99,8 @@ impl<S: Default> Link<S> {
         self.output.len() + self.writing
     }
 
-    /// Whether more may be sent now; otherwise wait until bytes have been written.
+    /// Whether more may be sent now; otherwise wait until bytes have been written
+    /// (PROTOCOL.md §9.3).
     pub fn has_room(&self) -> bool {
         self.backlog() < self.limits.output_bytes
     }
@@ -224,7 +225,7 @@ impl<S: Default> Link<S> {
         self.streams.drain().map(|(_, s)| s.slot).collect()
     }
 
-    /// Queues a message that has come on a stream that is open.
+    /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).
     pub(super) fn deliver(&mut self, frame: Frame, now: Instant) {
         let id = frame.header.stream_id;
         let Some(stream) = self.streams.get_mut(&id) else {
@@ -290,8 +291,15 @@ impl<S: Default> Link<S> {
         Ok(())
     }
 
+    /// Takes the data back that waits to be sent on a stream.
+    pub(super) fn take_back(&mut self, id: StreamId) {
+        if !self.output.is_empty() {
+            self.output.take_back(id);
+        }
+    }
+
     /// Queues the frame that ends this side of a stream. It carries no message: some
-    /// peers reject one on the closing frame.
+    /// peers reject one on the closing frame (PROTOCOL.md §5.3).
     pub(super) fn put_close(&mut self, id: StreamId) {
         let flags = Flags::REMOTE_CLOSED | Flags::NO_DATA;
         self.output

@@ -19,6 +19,8 @@
 //!
 //! This module is public for those who drive, simulate or fuzz the protocol
 //! themselves; it may change in any minor release.
+//!
+#![doc = include_str!("../../PROTOCOL.md")]
 
 pub mod client;
 mod decoder;

@@ -1,4 +1,4 @@
-//! The server's end of a connection.
+//! The server's end of a connection (PROTOCOL.md §6.2, §8.1, §8.2).
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
@@ -133,7 +133,7 @@ impl<S: Default> Connection<S> {
         Some(stream)
     }
 
-    /// Remembers a stream that is over and whose client may still send.
+    /// Remembers a stream that is over and whose client may still send (PROTOCOL.md §6.3).
     fn remember(&mut self, id: StreamId) {
         self.ended_early.insert(id);
         if self.ended_early.len() > self.link.limits.max_streams {
@@ -194,7 +194,7 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    /// A client's ids are odd and grow.
+    /// A client's ids are odd and grow (PROTOCOL.md §2.4).
     fn check_new_id(&mut self, id: StreamId) -> Result<(), Status> {
         if !id.is_client() {
             return Err(Status::invalid_argument(format!(

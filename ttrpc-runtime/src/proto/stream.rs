@@ -1,4 +1,4 @@
-//! One call on a connection, as one end sees it.
+//! One call on a connection, as one end sees it (PROTOCOL.md §6).
 //!
 //! ```text
 //!               this end sends                        the peer sends
@@ -26,7 +26,7 @@ use bytes::Bytes;
 use crate::error::Error;
 use crate::frame::{Flags, StreamId};
 
-/// The four kinds of call.
+/// The four kinds of call (PROTOCOL.md §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CallKind {
     /// One message each way.
@@ -129,7 +129,8 @@ impl<S: Default> Stream<S> {
     }
 }
 
-/// Messages that wait for their reader, and the memory that they keep in use.
+/// Messages that wait for their reader, and the memory that they keep in use
+/// (PROTOCOL.md §9.2).
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     messages: VecDeque<Bytes>,

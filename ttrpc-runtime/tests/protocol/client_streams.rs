@@ -6,7 +6,8 @@ use ttrpc_runtime::Status;
 use ttrpc_runtime::proto::{CallKind, Endpoint};
 
 use crate::frames::{
-    CLOSED, NO_DATA, NONE, OPEN, Sent, data, envelope, failure, parse, reply, request,
+    CLOSED, NO_DATA, NONE, OPEN, RESPONSE, Sent, data, envelope, failure, header, parse, reply,
+    request,
 };
 use crate::simulation::{Client, Got, Happened, message, stream_id};
 
@@ -116,6 +117,26 @@ fn data_that_waits_in_the_output_is_dropped_when_the_end_is_seen() {
         assert_eq!(client.happened(), [Happened::Ended(1)]);
         let sent = parse(&client.write(usize::MAX));
         assert_eq!(sent, [Sent::Request(3, NONE, envelope(b"other", &[]))]);
+    }
+}
+
+/// The same where the end is a frame over the limit, and where the call is given up.
+#[test]
+fn data_that_waits_in_the_output_is_dropped_when_nobody_is_left() {
+    let mut client = client(ClientStreaming);
+    client.send(1, b"waits").unwrap();
+    client.feed(header((4 << 20) + 1, 1, RESPONSE, NONE));
+    assert_eq!(client.happened(), [Happened::Ended(1)]);
+    assert_eq!(client.write(usize::MAX), []);
+
+    for (kind, told) in [
+        (ClientStreaming, vec![]),
+        (BidiStreaming, data(1, END, b"")),
+    ] {
+        let mut client = self::client(kind);
+        client.send(1, b"waits").unwrap();
+        client.endpoint.abandon(stream_id(1));
+        assert_eq!(client.write(usize::MAX), told);
     }
 }
 
