@@ -23,7 +23,7 @@ use crate::cancel::CancelOnDrop;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Body, End, Endpoint, Event, Output, Received, server};
+use crate::proto::{Body, End, Endpoint, Event, Link, Output, Received, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
@@ -112,6 +112,29 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
         result
     }
 
+    /// Waits until there is room for a single reply.
+    pub(crate) fn poll_reply_room(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_room_for(id, |link| link.has_reply_room(), cx)
+    }
+
+    fn poll_room_for(
+        &self,
+        id: StreamId,
+        has_room: fn(&Link<Slot>) -> bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        self.with_state(|state| {
+            state.endpoint.check_sending(id)?;
+            if has_room(state.endpoint.link()) {
+                return Poll::Ready(Ok(()));
+            }
+            if !state.senders.iter().any(|w| w.will_wake(cx.waker())) {
+                state.senders.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
     /// Ends the connection: every call fails with `error`, and whatever works for one
     /// is stopped.
     pub(crate) fn fail(&self, error: Error) {
@@ -194,16 +217,7 @@ impl<E: Endpoint<Slot = Slot> + Send> Streams for Shared<E> {
     }
 
     fn poll_room(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.with_state(|state| {
-            state.endpoint.check_sending(id)?;
-            if state.endpoint.link().has_room() {
-                return Poll::Ready(Ok(()));
-            }
-            if !state.senders.iter().any(|w| w.will_wake(cx.waker())) {
-                state.senders.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
+        self.poll_room_for(id, |link| link.has_room(), cx)
     }
 
     fn send(&self, id: StreamId, message: &dyn Payload) -> Result<()> {
@@ -270,8 +284,8 @@ where
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
             let now = crate::clock::now();
-            self.handle_events(now)?;
-            let had_room = self.shared.lock().endpoint.link().has_room();
+            self.handle_events(now, cx)?;
+            let had_room = self.shared.lock().endpoint.link().has_reply_room();
             if self.poll_write(cx)?.is_ready() && !had_room {
                 // Frames may wait that were not looked at for want of room.
                 continue;
@@ -286,7 +300,7 @@ where
     }
 
     /// Handles all that has come, calls one by one and everything between at once.
-    fn handle_events(&mut self, now: Instant) -> Result<()> {
+    fn handle_events(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<()> {
         loop {
             let mut ended = Vec::new();
             let call = {
@@ -310,9 +324,15 @@ where
                 self.wakers.extend(slot.reader.take());
             }
             self.wakers.drain(..).for_each(Waker::wake);
-            match call {
-                Some(call) => self.dispatch.start(&self.shared, call),
-                None => return Ok(()),
+            let Some(call) = call else {
+                return Ok(());
+            };
+            self.dispatch.start(&self.shared, call);
+            if !self.shared.lock().endpoint.link().has_room() {
+                // It is enough for a write; if that blocks, a while without is no harm.
+                if let Poll::Ready(written) = self.poll_write(cx) {
+                    written?;
+                }
             }
         }
     }

@@ -17,10 +17,12 @@ pub struct Limits {
     /// connection is not read; then that stream alone ends with RESOURCE_EXHAUSTED.
     /// Default: [`Limits::STALL_TIMEOUT`].
     pub stall_timeout: Duration,
-    /// Bytes that may wait to be written before senders wait and requests are left
-    /// unread. Default: [`Limits::OUTPUT_BYTES`]. One message always fits (PROTOCOL.md
-    /// §9.3).
+    /// Bytes that may wait to be written before those who send streams wait. Default:
+    /// [`Limits::OUTPUT_BYTES`]. One message always fits.
     pub output_bytes: usize,
+    /// Bytes that may wait to be written before a server leaves requests unread and
+    /// single replies wait. Default: [`Limits::BACKLOG_BYTES`]. One reply always fits.
+    pub backlog_bytes: usize,
     /// Frames for streams that do not exist that a client may send before its
     /// connection is closed. Default: [`Limits::STRAY_FRAMES`] (PROTOCOL.md §6.3, §9.1).
     pub stray_frames: u32,
@@ -38,6 +40,9 @@ impl Limits {
     pub const STALL_TIMEOUT: Duration = Duration::from_secs(1);
     /// 64 KiB: enough to fill a socket's buffer in one write.
     pub const OUTPUT_BYTES: usize = 64 << 10;
+    /// 4 MiB: Go's clients up to 1.2.2 read no reply while a write of theirs is blocked, so
+    /// that a server which soon stops reading would wait for them for ever.
+    pub const BACKLOG_BYTES: usize = 4 << 20;
     /// A peer that is merely late never comes near; a flood gets there at once.
     pub const STRAY_FRAMES: u32 = 1024;
 }
@@ -49,6 +54,7 @@ impl Default for Limits {
             inbox_bytes: Self::INBOX_BYTES,
             stall_timeout: Self::STALL_TIMEOUT,
             output_bytes: Self::OUTPUT_BYTES,
+            backlog_bytes: Self::BACKLOG_BYTES,
             stray_frames: Self::STRAY_FRAMES,
             frame_timeout: None,
         }

@@ -158,7 +158,7 @@ impl WireResponder {
     }
 
     async fn reply<C: Codec<Rep>, Rep>(self, reply: Rep) {
-        let room = poll_fn(|cx| self.shared.poll_room(self.id, cx)).await;
+        let room = poll_fn(|cx| self.shared.poll_reply_room(self.id, cx)).await;
         // Otherwise the call is over: it is too late.
         if room.is_ok() {
             let reply = Encoded::<C, Rep>::new(&reply);

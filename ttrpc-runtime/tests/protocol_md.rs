@@ -70,6 +70,7 @@ fn limits_have_their_values() {
             Limits::STALL_TIMEOUT.as_secs() as usize,
         ),
         ("Limits::OUTPUT_BYTES", Limits::OUTPUT_BYTES),
+        ("Limits::BACKLOG_BYTES", Limits::BACKLOG_BYTES),
         ("Limits::STRAY_FRAMES", Limits::STRAY_FRAMES as usize),
     ]
     .into_iter()
@@ -82,6 +83,7 @@ fn limits_have_their_values() {
     assert_eq!(default.inbox_bytes, Limits::INBOX_BYTES);
     assert_eq!(default.stall_timeout, Limits::STALL_TIMEOUT);
     assert_eq!(default.output_bytes, Limits::OUTPUT_BYTES);
+    assert_eq!(default.backlog_bytes, Limits::BACKLOG_BYTES);
     assert_eq!(default.stray_frames, Limits::STRAY_FRAMES);
     assert_eq!(default.frame_timeout, None);
 }

@@ -100,7 +100,8 @@ async fn run(rivals: bool, only: &str) -> Outcome<bool> {
         print!("{}", table.render());
     }
     match failures {
-        0 => println!("\nAll cases pass."),
+        0 if complete => println!("\nAll cases pass."),
+        0 => println!("\nAll cases pass, but in CI those against Go have to be there."),
         failures => println!("\nFailed: {failures}"),
     }
     Ok(complete && failures == 0)

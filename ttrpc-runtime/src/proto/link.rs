@@ -105,6 +105,12 @@ impl<S: Default> Link<S> {
         self.backlog() < self.limits.output_bytes
     }
 
+    /// Whether single replies may be sent, and a server may take requests: more than that
+    /// must not pile up for a client that does not read.
+    pub fn has_reply_room(&self) -> bool {
+        self.backlog() < self.limits.backlog_bytes
+    }
+
     /// How many streams there are.
     pub fn streams(&self) -> usize {
         self.streams.len()

@@ -304,7 +304,7 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
         let step = loop {
-            if !self.link.has_room() {
+            if !self.link.has_reply_room() {
                 // What is not read can't end.
                 self.link.stop_frame_time();
             }
@@ -313,7 +313,7 @@ impl<S: Default> Endpoint for Connection<S> {
                     Expired::Deadline(id) => self.end(id, Error::timeout()),
                     Expired::Stalled(id) => self.end(id, stalled(&self.link.limits)),
                 }
-            } else if !self.link.has_room() {
+            } else if !self.link.has_reply_room() {
                 // Replies that nobody takes must not pile up.
                 return Ok(None);
             } else {
@@ -336,7 +336,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn wants_read(&mut self) -> bool {
-        self.link.has_room() && !self.link.is_stalled()
+        self.link.has_reply_room() && !self.link.is_stalled()
     }
 
     fn check_sending(&mut self, id: StreamId) -> Result<()> {

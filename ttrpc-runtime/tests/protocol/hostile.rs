@@ -18,6 +18,7 @@ fn server() -> Server {
     Server::with(|limits| {
         limits.max_streams = MAX_STREAMS;
         limits.output_bytes = 2000;
+        limits.backlog_bytes = 2000;
         limits.inbox_bytes = 2000;
         limits.frame_timeout = Some(Duration::from_secs(60));
     })

@@ -233,7 +233,10 @@ fn run(pair: &mut Pair, service: &mut Service, mut callers: Vec<Caller>) {
 
 /// Makes a few rounds of calls and gives what is characteristic of the run.
 fn simulate(seed: u64) -> (usize, u64) {
-    let mut pair = Pair::with(seed, 1, |limits| limits.output_bytes = 4000);
+    let mut pair = Pair::with(seed, 1, |limits| {
+        limits.output_bytes = 4000;
+        limits.backlog_bytes = 4000;
+    });
     let mut service = Service::default();
     for _ in 0..4 {
         let mut callers = Vec::new();

@@ -91,6 +91,7 @@ fn everything_is_bounded_behind_a_reader_that_pauses() {
     let mut pair = Pair::with(5, 1, |limits| {
         limits.inbox_bytes = 20_000;
         limits.output_bytes = 5000;
+        limits.backlog_bytes = 5000;
     });
     pair.client.open(CallKind::BidiStreaming, None);
     let (mut sent, mut echoed, mut got) = (0u32, Vec::new(), Vec::new());
@@ -143,6 +144,7 @@ fn reader_that_stops_loses_its_call_and_frees_the_others() {
         let mut pair = Pair::with(6, 1, |limits| {
             limits.inbox_bytes = 5000;
             limits.output_bytes = 5000;
+            limits.backlog_bytes = 5000;
         });
         pair.client.open(CallKind::BidiStreaming, None);
         pair.settle();

@@ -131,6 +131,7 @@ fn time_of_a_frame_does_not_run_while_nothing_is_read() {
     let mut server = Server::with(|limits| {
         limits.frame_timeout = Some(10 * MILLISECOND);
         limits.output_bytes = 1000;
+        limits.backlog_bytes = 1000;
     });
     server = bystander::with_calls_under_way(server);
     let ask = request(FREE, NONE, b"ask");
@@ -154,7 +155,10 @@ fn time_of_a_frame_does_not_run_while_nothing_is_read() {
 /// is no longer read"
 #[test]
 fn reader_that_never_drains_replies_is_no_longer_read() {
-    let mut server = Server::with(|limits| limits.output_bytes = 1000);
+    let mut server = Server::with(|limits| {
+        limits.output_bytes = 1000;
+        limits.backlog_bytes = 1000;
+    });
     let calls: Vec<u8> = (0..100)
         .flat_map(|i| request(2 * i + 1, NONE, b"x"))
         .collect();
@@ -192,7 +196,10 @@ fn reader_that_never_drains_replies_is_no_longer_read() {
 /// was taken to be written counts until it is written.
 #[test]
 fn output_watermark_stops_decoding_until_bytes_are_written() {
-    let mut server = Server::with(|limits| limits.output_bytes = 1000);
+    let mut server = Server::with(|limits| {
+        limits.output_bytes = 1000;
+        limits.backlog_bytes = 1000;
+    });
     server = bystander::with_calls_under_way(server);
     let even: Vec<u8> = (0..1000).flat_map(|_| request(6, NONE, b"x")).collect();
     server.feed(even);
@@ -224,7 +231,10 @@ fn output_watermark_stops_decoding_until_bytes_are_written() {
 /// Deadlines do not wait for a peer that does not read.
 #[test]
 fn deadline_fires_above_the_output_watermark() {
-    let mut server = Server::with(|limits| limits.output_bytes = 1000);
+    let mut server = Server::with(|limits| {
+        limits.output_bytes = 1000;
+        limits.backlog_bytes = 1000;
+    });
     server = bystander::with_calls_under_way(server);
     server.feed(request_within(FREE, NONE, 1_000_000));
     server.send(1, &[0; 2000]).unwrap();

@@ -25,6 +25,7 @@ pub const CASES: &[Case<Script>] = cases![
     end_is_0x01_with_a_message,
     nothing_is_sent_after_the_reply,
     nothing_is_sent_after_the_end,
+    nothing_is_sent_after_an_end_that_nobody_has_read,
     late_frames_are_dropped,
     replies_nobody_asked_for,
     response_that_is_no_envelope,
@@ -225,6 +226,25 @@ async fn nothing_is_sent_after_the_end(script: &Script) -> Outcome {
     check!(late.is_err(), "a message was taken after the end");
     drop(sender);
     expect_alive(&client, &mut server, 3).await?;
+    pass()
+}
+
+async fn nothing_is_sent_after_an_end_that_nobody_has_read(script: &Script) -> Outcome {
+    if script.client.kind.is_go() {
+        return not_applicable(GO_SENDS);
+    }
+    let (client, mut server) = script.connect().await?;
+    let (sender, requests) = Streaming::channel(1);
+    let replies = client.chat(&Context::new(), requests).await?;
+    server.expect(1).await?.request()?;
+    server.close(1).await?;
+    // The client has seen the end when it has seen what came behind it.
+    expect_alive(&client, &mut server, 3).await?;
+    let late = sender.send(bytes(*b"b")).await;
+    check!(late.is_err(), "a message was taken after the end");
+    drop(sender);
+    expect_alive(&client, &mut server, 5).await?;
+    check_eq!(all(replies).await?, [], "the messages");
     pass()
 }
 

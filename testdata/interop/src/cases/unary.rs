@@ -16,7 +16,7 @@ pub const CASES: &[Case<Pair>] = cases![
     empty_unary,
     large_unary,
     concurrent_unary_x1000,
-    concurrent_unary_x1000_of_4_kib,
+    concurrent_unary_x1000_of_4000_bytes,
     snake_case_method,
     unimplemented_method,
     unimplemented_stream,
@@ -45,9 +45,10 @@ async fn concurrent_unary_x1000(pair: &Pair) -> Outcome {
 }
 
 /// More than the sockets hold: requests wait to be written while replies do. Go's
-/// clients before 1.2.5 read no reply while one of their requests waits.
-async fn concurrent_unary_x1000_of_4_kib(pair: &Pair) -> Outcome {
-    concurrent(pair, |_| 4096).await
+/// clients before 1.2.5 read no reply while one of their requests waits, so that all
+/// replies have to fit into what a server queues: 4 MiB, ours.
+async fn concurrent_unary_x1000_of_4000_bytes(pair: &Pair) -> Outcome {
+    concurrent(pair, |_| 4000).await
 }
 
 async fn concurrent(pair: &Pair, size: fn(usize) -> usize) -> Outcome {
