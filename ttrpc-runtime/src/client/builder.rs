@@ -64,8 +64,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Tells the server when a call is given up, by a frame that is not part of ttrpc 1.2
-    /// and that every known server ignores but this one. Default: off.
+    /// Tells the server when a call is given up, by a frame that is not part of ttrpc 1.2.
+    /// Servers that do not know it ignore it, or answer it with an error that nobody waits
+    /// for (PROTOCOL.md §10). Default: off.
     pub fn send_cancel(mut self, send_cancel: bool) -> Self {
         self.settings.send_cancel = send_cancel;
         self
