@@ -219,7 +219,7 @@ async fn a_context_ends_when_its_handler_has_returned() {
 async fn a_deadline_ends_streams() {
     let (service, seen) = Waiting::new();
     let client = connect(service).await;
-    let ctx = Context::new().with_timeout(Duration::from_millis(80));
+    let ctx = Context::new().with_timeout(Duration::from_millis(400));
     let mut features = client
         .list_features(&ctx, Rectangle::default())
         .await
@@ -228,7 +228,7 @@ async fn a_deadline_ends_streams() {
     assert!(within(features.message()).await.unwrap_err().is_timeout());
     within(seen.cancelled.notified()).await;
 
-    let ctx = Context::new().with_timeout(Duration::from_millis(80));
+    let ctx = Context::new().with_timeout(Duration::from_millis(400));
     let (_points, stream) = Streaming::channel(1);
     let error = within(client.record_route(&ctx, stream)).await.unwrap_err();
     assert!(error.is_timeout());
