@@ -107,8 +107,9 @@ impl<T: Send + 'static> Streaming<T> {
     {
         let (sender, receiver) = channel::new(1);
         let end = sender.clone();
+        let finish = FinishOnDrop::new(move |result| end.finish(result));
         let produced = producer(sender);
-        let run = async move { end.finish(produced.await) };
+        let run = async move { finish.finish(produced.await) };
         Self {
             source: Source::Channel(receiver, Some(Box::pin(run))),
         }
@@ -208,7 +209,8 @@ impl<T> Streaming<T> {
 
 /// Sends messages one by one.
 async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
-    let finish = FinishOnDrop(Some(stream.clone()));
+    let ending = stream.clone();
+    let finish = FinishOnDrop::new(move |result| ending.finish(result));
     let result = loop {
         match messages.message().await {
             Ok(Some(message)) => {
@@ -225,21 +227,26 @@ async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
     finish.finish(result);
 }
 
-/// Ends a stream with an error when whatever feeds it is gone before its time.
-struct FinishOnDrop(Option<StreamRef>);
+/// Ends a stream with an error when whatever feeds it is gone before its time: what has
+/// been sent must not pass for all there is.
+struct FinishOnDrop<F: FnOnce(Result<()>)>(Option<F>);
 
-impl FinishOnDrop {
+impl<F: FnOnce(Result<()>)> FinishOnDrop<F> {
+    fn new(finish: F) -> Self {
+        Self(Some(finish))
+    }
+
     fn finish(mut self, result: Result<()>) {
-        if let Some(stream) = self.0.take() {
-            stream.finish(result);
+        if let Some(finish) = self.0.take() {
+            finish(result);
         }
     }
 }
 
-impl Drop for FinishOnDrop {
+impl<F: FnOnce(Result<()>)> Drop for FinishOnDrop<F> {
     fn drop(&mut self) {
-        if let Some(stream) = self.0.take() {
-            stream.finish(Err(if std::thread::panicking() {
+        if let Some(finish) = self.0.take() {
+            finish(Err(if std::thread::panicking() {
                 channel::panicked()
             } else {
                 Error::cancelled()

@@ -392,6 +392,43 @@ async fn a_shutdown_does_not_wait_for_ever() {
     assert!(call.unwrap_err().is_closed());
 }
 
+/// The server must not take what has come of it for all there is.
+#[tokio::test]
+async fn an_upload_that_is_given_up_does_not_end_as_if_it_were_whole() {
+    struct Upload(Arc<Seen>);
+    impl RouteGuide for Upload {
+        async fn record_route(
+            &self,
+            _: &Context,
+            mut points: Streaming<Point>,
+        ) -> Result<RouteSummary> {
+            while points.message().await?.is_some() {
+                self.0.started.notify_one();
+            }
+            self.0.finished.fetch_add(1, Ordering::Relaxed);
+            Ok(RouteSummary::default())
+        }
+        async fn get_feature(&self, _: &Context, _: Point) -> Result<Feature> {
+            Ok(Feature::default())
+        }
+    }
+    let seen = Arc::<Seen>::default();
+    let client = connect(Upload(Arc::clone(&seen))).await;
+    let ctx = Context::default();
+    let points = Streaming::produce(async move |points| {
+        points.send(Point::default()).await?;
+        std::future::pending().await
+    });
+    tokio::select! {
+        _ = client.record_route(&ctx, points) => panic!("it never ends"),
+        () = within(seen.started.notified()) => {}
+    }
+    for _ in 0..3 {
+        client.get_feature(&ctx, point(0, 0)).await.unwrap();
+    }
+    assert_eq!(seen.finished.load(Ordering::Relaxed), 0);
+}
+
 #[tokio::test]
 async fn an_error_in_the_requests_is_the_callers() {
     let (service, _) = Waiting::new();
