@@ -58,7 +58,7 @@ pub struct Peer {
 
 impl Peer {
     /// Checks that the peer runs as this user; for
-    /// [`handshake`](crate::ServerBuilder::handshake)s.
+    /// handshakes of servers.
     ///
     /// # Errors
     /// PERMISSION_DENIED: it runs as another one.
@@ -86,7 +86,7 @@ impl Peer {
     ///
     /// # Errors
     /// PERMISSION_DENIED: it runs as another one.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "blocking"))]
     pub fn require_same_user(&self) -> Result<()> {
         self.require_uid(crate::socket::effective_uid())
     }
@@ -198,7 +198,7 @@ impl Context {
         self.connection.as_ref()?.peer.as_ref()
     }
 
-    /// What the server's [handshake](crate::ServerBuilder::handshake) has found out about
+    /// What the server's handshake has found out about
     /// the connection, if it gave a `T`.
     pub fn handshake<T: 'static>(&self) -> Option<&T> {
         self.connection.as_ref()?.handshake.as_ref()?.downcast_ref()

@@ -1,21 +1,9 @@
-//! A connected Unix socket that wakes its task for no more than it has to.
-//!
-//! tokio's own socket asks the system for both edges, and on a Unix socket each read by
-//! the peer raises a write edge: a wake-up for nothing after every message. This one asks
-//! for what can be read, tries to write at once, and asks for what can be written only
-//! once a write would block.
-//!
-//! It is for a task that polls reading and writing both, as a connection's does.
+//! Sockets, as far as neither std nor socket2 goes. The only module with unsafe code.
 
 use std::io::{self, IoSlice};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::os::fd::AsFd;
 
 use socket2::SockRef;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::UnixStream;
 
 /// A peer that is gone is an error of the write, not a signal that ends the process.
 #[cfg(not(target_vendor = "apple"))]
@@ -23,59 +11,17 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const SEND_FLAGS: i32 = 0;
 
-pub(crate) struct Socket {
-    fd: Registered,
-}
-
-enum Registered {
-    /// For reading alone.
-    Reading(AsyncFd<StdUnixStream>),
-    /// A write has blocked before: for both.
-    Both(AsyncFd<StdUnixStream>),
-    /// Registering failed; nothing can be done with it any more.
-    Lost,
-}
-
-impl Socket {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
-        let fd = register(stream.into_std()?, Interest::READABLE)?;
-        Ok(Self {
-            fd: Registered::Reading(fd),
-        })
-    }
-
-    fn fd(&self) -> io::Result<&AsyncFd<StdUnixStream>> {
-        match &self.fd {
-            Registered::Reading(fd) | Registered::Both(fd) => Ok(fd),
-            Registered::Lost => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    /// Asks for what can be written as well, from now on.
-    fn register_for_writing(&mut self) -> io::Result<()> {
-        self.fd = match std::mem::replace(&mut self.fd, Registered::Lost) {
-            // Whoever waits for reading has to ask again, and the connection's task does.
-            Registered::Reading(fd) => {
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                Registered::Both(register(fd.into_inner(), interest)?)
-            }
-            other => other,
-        };
-        Ok(())
-    }
-}
-
-fn would_block<T>(outcome: &io::Result<T>) -> bool {
-    matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
 /// Writes some of the slices.
-fn send(stream: &StdUnixStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let socket = SockRef::from(stream);
+pub(crate) fn send(socket: &impl AsFd, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+    let socket = SockRef::from(socket);
     match slices {
-        [one] => socket.send_with_flags(one, SEND_FLAGS),
-        several => socket.send_vectored_with_flags(several, SEND_FLAGS),
+        [one] => socket.send_with_flags(one, SEND_FLAGS | flags),
+        several => socket.send_vectored_with_flags(several, SEND_FLAGS | flags),
     }
+}
+
+pub(crate) fn would_block<T>(outcome: &io::Result<T>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The user that this process acts as.
@@ -85,87 +31,32 @@ pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Tells the runtime of a socket.
+#[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
-fn register(stream: StdUnixStream, interest: Interest) -> io::Result<AsyncFd<StdUnixStream>> {
+pub(crate) fn register(
+    stream: std::os::unix::net::UnixStream,
+    interest: tokio::io::Interest,
+) -> io::Result<tokio::io::unix::AsyncFd<std::os::unix::net::UnixStream>> {
+    use tokio::io::unix::AsyncFd;
+
     // SAFETY: a `UnixStream` owns its descriptor, always gives the same one, and closes
     // it only when it is dropped.
     unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(io::Error::from)
 }
 
-impl AsyncRead for Socket {
-    #[allow(unsafe_code)]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let mut ready = ready!(self.fd()?.poll_read_ready(cx))?;
-            // SAFETY: `recv` only ever writes initialised bytes to it.
-            let unfilled = unsafe { buffer.unfilled_mut() };
-            let asked = unfilled.len();
-            let received = SockRef::from(ready.get_inner()).recv(unfilled);
-            if would_block(&received) {
-                ready.clear_ready();
-                continue;
-            }
-            let len = received?;
-            // SAFETY: the system has written that many bytes to the beginning.
-            unsafe { buffer.assume_init(len) };
-            buffer.advance(len);
-            if 0 < len && len < asked {
-                // That was all; what comes now raises another edge.
-                ready.clear_ready();
-            }
-            return Poll::Ready(Ok(()));
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let sent = match &self.fd {
-                Registered::Both(fd) => {
-                    let mut ready = ready!(fd.poll_write_ready(cx))?;
-                    let sent = send(ready.get_inner(), slices);
-                    if would_block(&sent) {
-                        ready.clear_ready();
-                        continue;
-                    }
-                    sent
-                }
-                _ => send(self.fd()?.get_ref(), slices),
-            };
-            if would_block(&sent) {
-                self.register_for_writing()?;
-                continue;
-            }
-            return Poll::Ready(sent);
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.fd()?.get_ref().shutdown(std::net::Shutdown::Write))
-    }
+/// Receives bytes into the room that a task's buffer has; says how many.
+#[cfg(feature = "tokio")]
+#[allow(unsafe_code)]
+pub(crate) fn receive(
+    socket: &impl AsFd,
+    buffer: &mut tokio::io::ReadBuf<'_>,
+) -> io::Result<usize> {
+    // SAFETY: `recv` only ever writes initialised bytes to it.
+    let unfilled = unsafe { buffer.unfilled_mut() };
+    let len = SockRef::from(socket).recv(unfilled)?;
+    // SAFETY: the system has written that many bytes to the beginning.
+    unsafe { buffer.assume_init(len) };
+    buffer.advance(len);
+    Ok(len)
 }

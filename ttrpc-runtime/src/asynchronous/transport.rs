@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use tokio::net::{UnixListener, UnixStream};
 
+use super::socket::Socket;
 use crate::addr::Address;
 use crate::context::Peer;
 use crate::error::{Error, Result};
-use crate::socket::Socket;
 
 /// A socket that clients connect to.
 ///

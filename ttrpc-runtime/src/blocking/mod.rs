@@ -1,0 +1,1 @@
+//! The blocking flavour: threads, and no asynchronous runtime.
