@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -25,7 +26,8 @@ use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, client, serve
 const SCRATCH_LEN: usize = 64 << 10;
 
 thread_local! {
-    pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
+    pub(crate) static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> =
+        RefCell::new(Box::new_uninit_slice(SCRATCH_LEN));
 }
 
 /// Pieces of output that are written at once, at most.
@@ -73,6 +75,9 @@ pub(crate) struct State<E> {
     /// Whoever waits for the end of the connection, and why it has ended once it has.
     ending: Vec<Waker>,
     ended: Option<Error>,
+    /// Whether the socket has not taken all that it was given, where those who send wait
+    /// for that themselves.
+    pub blocked: bool,
 }
 
 /// What is to be done once the lock is free: to wake whoever waited, and to drop what
@@ -122,6 +127,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
             senders: Vec::new(),
             ending: Vec::new(),
             ended: None,
+            blocked: false,
         }
     }
 
@@ -158,7 +164,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     /// Takes note of how much of the output that was taken is not written yet.
     pub(crate) fn written(&mut self, left: usize, woken: &mut Woken) {
         self.link().set_writing(left);
-        if self.link().has_room() {
+        if self.link().has_room() && !self.blocked {
             self.wake_senders(woken);
         }
     }
@@ -213,7 +219,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     fn poll_room(&mut self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.endpoint.check_sending(id)?;
         let has_room = match room {
-            Room::Message => self.link().has_room(),
+            Room::Message => self.link().has_room() && !self.blocked,
             Room::Reply => self.link().has_reply_room(),
         };
         if has_room {
@@ -239,18 +245,36 @@ pub(crate) enum Room {
     Reply,
 }
 
+/// What becomes of what has been queued, where whoever queues is the one who writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// It is written at once.
+    Now,
+    /// It is written at once, and what the peer has to say is looked at: who feeds a stream
+    /// may not wait for anything for long.
+    Look,
+    /// It ends a call: whoever works through several of them writes their ends together.
+    Together,
+    /// More is about to be queued, that can be written together with it.
+    Soon,
+    /// There is nothing.
+    No,
+}
+
 /// How a flavour shares a connection.
 pub(crate) trait Share: Send + Sync + 'static {
     type End: Endpoint<Slot = Slot>;
 
+    /// Whether those who wait are threads, each of which can wait for one connection only.
+    const THREADS: bool;
+
     /// Does something with the connection, and sees to it that what this has queued is
     /// written and whoever drives the connection learns what it has to.
-    fn with_state<R>(&self, f: impl FnOnce(&mut State<Self::End>) -> R) -> R;
+    fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<Self::End>) -> R) -> R;
 
-    /// The same, where more is about to be queued that can be written together with it.
-    fn with_more_to_come<R>(&self, f: impl FnOnce(&mut State<Self::End>) -> R) -> R {
-        self.with_state(f)
-    }
+    /// Says that what has been queued for a stream is to be written before whoever queued it
+    /// goes on.
+    fn queued(&self, _: StreamId) {}
 
     /// Says that whoever polled has to wait for a stream, or for the connection's end.
     fn waits(&self, _: Option<StreamId>) {}
@@ -272,8 +296,8 @@ pub(crate) trait Streams: Send + Sync {
     /// Waits until there is room in the output.
     fn poll_room(&self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>>;
 
-    /// Sends a message whether there is room or not; another one may follow at once.
-    fn send(&self, id: StreamId, message: &dyn Payload, another: bool) -> Result<()>;
+    /// Sends a message whether there is room or not.
+    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()>;
 
     /// Ends this side of a stream.
     fn finish(&self, id: StreamId, result: Result<()>);
@@ -289,7 +313,7 @@ impl<S: Share> Streams for S {
         into: &mut VecDeque<Bytes>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
-        let received = self.with_state(|state| state.poll_receive(id, into, cx));
+        let received = self.with_state(Flush::No, |state| state.poll_receive(id, into, cx));
         if received.is_pending() {
             self.waits(Some(id));
         }
@@ -297,32 +321,31 @@ impl<S: Share> Streams for S {
     }
 
     fn poll_room(&self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let room = self.with_more_to_come(|state| state.poll_room(id, room, cx));
+        let room = self.with_state(Flush::No, |state| state.poll_room(id, room, cx));
         if room.is_pending() {
             self.waits(Some(id));
         }
         room
     }
 
-    fn send(&self, id: StreamId, message: &dyn Payload, another: bool) -> Result<()> {
-        let send = |state: &mut State<S::End>| state.endpoint.send(id, message);
-        if another {
-            self.with_more_to_come(send)
-        } else {
-            self.with_state(send)
-        }
+    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()> {
+        self.with_state(flush, |state| state.endpoint.send(id, message))?;
+        self.queued(id);
+        Ok(())
     }
 
     fn finish(&self, id: StreamId, result: Result<()>) {
         let mut woken = Woken::default();
         // A failed stream may have a reader that waits.
-        if let Some(slot) = self.with_state(|state| state.endpoint.finish(id, result)) {
+        let finish = |state: &mut State<S::End>| state.endpoint.finish(id, result);
+        if let Some(slot) = self.with_state(Flush::Together, finish) {
             woken.end(slot);
         }
+        self.queued(id);
     }
 
     fn abandon(&self, id: StreamId) {
-        drop(self.with_state(|state| state.endpoint.abandon(id)));
+        drop(self.with_state(Flush::Now, |state| state.endpoint.abandon(id)));
     }
 }
 
@@ -350,7 +373,7 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
     }
 
     fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>) {
-        self.with_more_to_come(|state| {
+        self.with_state(Flush::No, |state| {
             state.endpoint.accept(id, kind);
             if let (Some(slot), Some(ctx)) = (state.link().slot(id), ctx) {
                 slot.ctx = Some(ctx);
@@ -359,16 +382,17 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
     }
 
     fn respond(&self, id: StreamId, reply: &dyn Payload) {
-        drop(self.with_state(|state| state.endpoint.respond(id, Ok(reply))));
+        let respond = |state: &mut State<S::End>| state.endpoint.respond(id, Ok(reply));
+        drop(self.with_state(Flush::Together, respond));
     }
 
     fn shut_down(&self) {
-        self.with_state(|state| state.endpoint.shut_down());
+        self.with_state(Flush::Now, |state| state.endpoint.shut_down());
     }
 
     fn close(&self, error: Error) {
         let mut woken = Woken::default();
-        self.with_state(|state| {
+        self.with_state(Flush::Now, |state| {
             state.endpoint.shut_down();
             state.link().discard();
             state.fail(error, &mut woken);
@@ -382,6 +406,9 @@ pub(crate) trait Asks: Streams {
 
     /// Opens a call.
     fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId>;
+
+    /// Whether those who wait are threads.
+    fn is_threaded(&self) -> bool;
 
     /// Runs something that feeds a stream.
     fn feed(&self, id: StreamId, work: BoxFuture<()>) -> Result<()>;
@@ -402,7 +429,11 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
     }
 
     fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId> {
-        self.with_state(|state| state.endpoint.open(call, now))
+        self.with_state(Flush::Now, |state| state.endpoint.open(call, now))
+    }
+
+    fn is_threaded(&self) -> bool {
+        S::THREADS
     }
 
     fn feed(&self, id: StreamId, work: BoxFuture<()>) -> Result<()> {
@@ -410,15 +441,15 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
     }
 
     fn shut_down(&self) {
-        self.with_state(|state| state.endpoint.shut_down());
+        self.with_state(Flush::Now, |state| state.endpoint.shut_down());
     }
 
     fn ended(&self) -> Option<Error> {
-        self.with_more_to_come(|state| state.ended().cloned())
+        self.with_state(Flush::No, |state| state.ended().cloned())
     }
 
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {
-        let ended = self.with_state(|state| state.poll_ended(cx));
+        let ended = self.with_state(Flush::No, |state| state.poll_ended(cx));
         if ended.is_pending() {
             self.waits(None);
         }

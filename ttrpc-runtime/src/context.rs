@@ -90,10 +90,6 @@ impl Peer {
     pub fn require_same_user(&self) -> Result<()> {
         self.require_uid(crate::socket::effective_uid())
     }
-
-    pub(crate) fn new(pid: Option<i32>, uid: u32, gid: u32) -> Self {
-        Self { pid, uid, gid }
-    }
 }
 
 fn check(what: &str, is: u32, required: u32) -> Result<()> {
@@ -190,6 +186,15 @@ impl Context {
             Some(token) => Cancelled::new(token).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Sleeps for `at_most` that long, or until [`is_cancelled`](Self::is_cancelled) becomes
+    /// true; says whether it is. What a handler of the blocking flavour does instead of
+    /// sleeping.
+    #[cfg(feature = "blocking")]
+    pub fn wait_cancelled(&self, at_most: Duration) -> bool {
+        crate::blocking::wait(self.cancelled(), at_most);
+        self.is_cancelled()
     }
 
     /// Who called, where the connection tells: on Unix sockets. A caller's own

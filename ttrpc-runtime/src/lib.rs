@@ -40,6 +40,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tokio` | yes | the asynchronous flavour: everything at the crate root that does I/O |
+//! | `blocking` | no | the flavour of threads: the module `blocking`; needs no asynchronous runtime |
 //! | `protobuf` | no | `codec::Protobuf`, for messages of rust-protobuf |
 //!
 //! # Layout
@@ -101,11 +102,12 @@ any_flavour! {
     mod serving;
     mod socket;
     mod streaming;
+    mod transport;
 }
 
 pub use self::addr::Address;
 #[cfg(feature = "tokio")]
-pub use self::asynchronous::{Client, ClientBuilder, Listener, Server, ServerBuilder};
+pub use self::asynchronous::{Client, ClientBuilder, Server, ServerBuilder};
 #[cfg(feature = "tokio")]
 pub use self::channel::Sender;
 pub use self::context::{CallContext, Canceller, Context, Peer};
@@ -120,3 +122,5 @@ pub use self::service::{Call, Reply, Service, unimplemented};
 pub use self::status::{Any, Code, Status};
 #[cfg(feature = "tokio")]
 pub use self::streaming::Streaming;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+pub use self::transport::Listener;

@@ -1,9 +1,15 @@
 //! Sockets, as far as neither std nor socket2 goes. The only module with unsafe code.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+#[cfg(feature = "blocking")]
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+#[cfg(feature = "blocking")]
+use std::time::Duration;
 
 use socket2::SockRef;
+
+use crate::context::Peer;
 
 /// A peer that is gone is an error of the write, not a signal that ends the process.
 #[cfg(not(target_vendor = "apple"))]
@@ -29,6 +35,48 @@ pub(crate) fn would_block<T>(outcome: &io::Result<T>) -> bool {
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: it has no preconditions and can't fail.
     unsafe { libc::geteuid() }
+}
+
+/// Who is at the other end of a socket, if the system tells.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code)]
+pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the pointers are to a `ucred` and to its size, as the option takes them.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &mut len,
+        )
+    };
+    // Of what is no Unix socket the ids are all ones.
+    (failed == 0 && peer.uid != u32::MAX).then(|| Peer {
+        pid: (peer.pid > 0).then_some(peer.pid),
+        uid: peer.uid,
+        gid: peer.gid,
+    })
+}
+
+/// Who is at the other end of a socket, if the system tells.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(unsafe_code)]
+pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
+    let (mut uid, mut gid) = (0, 0);
+    // SAFETY: the pointers are to where the ids are to be written.
+    let failed = unsafe { libc::getpeereid(socket.as_fd().as_raw_fd(), &mut uid, &mut gid) };
+    (failed == 0).then_some(Peer {
+        pid: None,
+        uid,
+        gid,
+    })
 }
 
 /// Tells the runtime of a socket.
@@ -59,4 +107,63 @@ pub(crate) fn receive(
     unsafe { buffer.assume_init(len) };
     buffer.advance(len);
     Ok(len)
+}
+
+/// Receives into a buffer that nobody has initialised; gives what came.
+#[cfg(feature = "blocking")]
+#[allow(unsafe_code)]
+pub(crate) fn receive_some<'a>(
+    socket: &impl AsFd,
+    buffer: &'a mut [MaybeUninit<u8>],
+    flags: i32,
+) -> io::Result<&'a [u8]> {
+    let len = SockRef::from(socket).recv_with_flags(buffer, flags)?;
+    // SAFETY: the system has written that many bytes to the beginning.
+    Ok(unsafe { buffer[..len].assume_init_ref() })
+}
+
+/// Receives up to `most` bytes to the end of a buffer, which has room for them.
+#[cfg(feature = "blocking")]
+#[allow(unsafe_code)]
+pub(crate) fn receive_more(
+    socket: &impl AsFd,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    flags: i32,
+) -> io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    let most = most.min(room.len());
+    let len = SockRef::from(socket).recv_with_flags(&mut room[..most], flags)?;
+    // SAFETY: the system has written that many bytes behind those there are.
+    unsafe { buffer.set_len(buffer.len() + len) };
+    Ok(len)
+}
+
+/// Waits until one of the descriptors has what is asked of it, or the time is over.
+#[cfg(feature = "blocking")]
+#[allow(unsafe_code)]
+pub(crate) fn poll(files: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let len = files.len() as libc::nfds_t;
+    #[cfg(target_os = "linux")]
+    let outcome = {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), |t| &raw const *t);
+        // SAFETY: `files` are as many, and the time is valid or none; no signal mask.
+        unsafe { libc::ppoll(files.as_mut_ptr(), len, timeout, std::ptr::null()) }
+    };
+    #[cfg(not(target_os = "linux"))]
+    let outcome = {
+        // Rounded up, so that the time is over when it returns.
+        let millis = |timeout: Duration| timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = timeout.map_or(-1, |t| millis(t).try_into().unwrap_or(i32::MAX));
+        // SAFETY: `files` are as many.
+        unsafe { libc::poll(files.as_mut_ptr(), len, timeout) }
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }

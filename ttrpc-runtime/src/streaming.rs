@@ -14,7 +14,7 @@ use futures_core::Stream;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender, Sink};
 use crate::codec::{Codec, CodecError, Encoded};
-use crate::connection::{BoxFuture, Room, Streams};
+use crate::connection::{BoxFuture, Flush, Room, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::End;
@@ -264,6 +264,11 @@ impl<T> Streaming<T> {
         }
     }
 
+    /// Whether its messages come from another connection, or from who knows where.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.source, Source::Wire(_) | Source::Poll(_))
+    }
+
     /// Sends all messages to a stream of a connection and ends that.
     ///
     /// Gives a future if somebody has to run it; otherwise a sender does the work.
@@ -293,8 +298,12 @@ async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
     let result = loop {
         match messages.message().await {
             Ok(Some(message)) => {
-                let (stream, another) = (&stream, messages.has_more_at_once());
-                let sent = poll_fn(move |cx| stream.poll_send::<C, T>(&message, another, cx));
+                let flush = match messages.has_more_at_once() {
+                    true => Flush::Soon,
+                    false => Flush::Look,
+                };
+                let stream = &stream;
+                let sent = poll_fn(move |cx| stream.poll_send::<C, T>(&message, flush, cx));
                 if let Err(error) = sent.await {
                     break Err(error);
                 }
@@ -346,12 +355,12 @@ impl StreamRef {
     fn poll_send<C: Codec<T>, T>(
         &self,
         message: &T,
-        another: bool,
+        flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
         ready!(self.streams.poll_room(self.id, Room::Message, cx))?;
         let message = Encoded::<C, T>::new(message);
-        let sent = self.streams.send(self.id, &message, another);
+        let sent = self.streams.send(self.id, &message, flush);
         Poll::Ready(sent.inspect_err(|error| self.finish(Err(error.clone()))))
     }
 
@@ -408,7 +417,7 @@ impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
 
     fn send(&self, message: &T) -> Result<()> {
         let message = Encoded::<C, T>::new(message);
-        self.0.streams.send(self.0.id, &message, false)
+        self.0.streams.send(self.0.id, &message, Flush::Now)
     }
 
     fn finish(&self, result: Result<()>) {

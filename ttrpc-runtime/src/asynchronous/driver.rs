@@ -16,7 +16,7 @@ use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::connection::{BoxFuture, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work};
+use crate::connection::{BoxFuture, Flush, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Body, Endpoint, Output, server};
@@ -64,8 +64,9 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
 
 impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
     type End = E;
+    const THREADS: bool = false;
 
-    fn with_state<R>(&self, f: impl FnOnce(&mut State<E>) -> R) -> R {
+    fn with_state<R>(&self, _: Flush, f: impl FnOnce(&mut State<E>) -> R) -> R {
         let mut shared = self.lock();
         let result = f(&mut shared.state);
         // While the task runs it looks for work itself before it sleeps.
@@ -93,7 +94,7 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Connection<E> {
     /// Runs something on a task of its own from the beginning.
     pub(crate) fn spawn_at_once(&self, id: StreamId, work: BoxFuture<()>) {
         let task = Work::Task(tokio::spawn(work).abort_handle());
-        let late = self.with_state(|state| {
+        let late = self.with_state(Flush::No, |state| {
             if state.endpoint.check_sending(id).is_err() {
                 // The call is over already, and with it the task.
                 return Some(task);
@@ -222,7 +223,7 @@ where
         }
         let Some(body) = &mut self.body else {
             let chunk = ready!(SCRATCH.with_borrow_mut(|scratch| {
-                let mut buffer = ReadBuf::new(scratch);
+                let mut buffer = ReadBuf::uninit(scratch);
                 ready!(uninterrupted(
                     || Pin::new(&mut self.io).poll_read(cx, &mut buffer)
                 ))?;

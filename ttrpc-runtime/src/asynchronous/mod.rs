@@ -8,4 +8,3 @@ mod transport;
 
 pub use self::client::{Client, ClientBuilder};
 pub use self::server::{Server, ServerBuilder};
-pub use self::transport::Listener;

@@ -8,17 +8,19 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
 
 use super::driver::{Connection, Dispatch, Driver};
-use super::transport::Listener;
+use super::transport;
 use crate::cancel::Cancelled;
 use crate::connection::{Answers, Slot};
 use crate::context::{Connected, Peer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interceptor::Interceptor;
 use crate::proto::server;
 use crate::service::Service;
 use crate::serving::{Backoff, Place, Serving, Settings, server_options};
+use crate::transport::Listener;
 
 /// Serves services on any number of listeners and connections; a clone is the same
 /// server.
@@ -104,15 +106,24 @@ impl Server {
     ///
     /// # Errors
     /// The listener can't be accepted from at all.
-    pub async fn serve(&self, listener: impl Into<Listener>) -> Result<()> {
-        let listener = listener.into();
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn serve<L>(&self, listener: L) -> Result<()>
+    where
+        L: TryInto<Listener>,
+        L::Error: Into<Error>,
+    {
+        // It is kept until the end, for its file.
+        let listener = listener.try_into().map_err(Into::into)?;
+        let socket = UnixListener::from_std(listener.socket.try_clone()?)?;
         let most = self.serving.settings().max_connections.saturating_sub(1);
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
         let mut backoff = Backoff::default();
         loop {
             let accept = async {
                 self.serving.at_most(most).await;
-                listener.accept().await
+                transport::accept(&socket).await
             };
             let Some(accepted) = until(closing.as_mut(), accept).await else {
                 return Ok(());

@@ -34,6 +34,11 @@ impl OpenCall {
         mut self,
         requests: Streaming<Req>,
     ) -> Result<Bytes> {
+        if requests.is_remote() && self.connection.asks().is_threaded() {
+            // A thread can't wait for two connections.
+            self.feed::<C, Req>(requests)?;
+            return self.await;
+        }
         let mut feed = requests.send_to::<C>(self.stream.clone());
         poll_fn(|cx| {
             if feed
