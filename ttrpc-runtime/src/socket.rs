@@ -118,8 +118,9 @@ pub(crate) fn receive_some<'a>(
     flags: i32,
 ) -> io::Result<&'a [u8]> {
     let len = SockRef::from(socket).recv_with_flags(buffer, flags)?;
+    let read = &raw const buffer[..len] as *const [u8];
     // SAFETY: the system has written that many bytes to the beginning.
-    Ok(unsafe { buffer[..len].assume_init_ref() })
+    Ok(unsafe { &*read })
 }
 
 /// Receives up to `most` bytes to the end of a buffer, which has room for them.

@@ -13,9 +13,13 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Listener {
     pub(crate) socket: UnixListener,
-    /// The file to be removed in the end.
-    file: Option<PathBuf>,
+    /// Of a socket that was made here.
+    pub(crate) file: Option<File>,
 }
+
+/// A socket's file, which is removed in the end.
+#[derive(Debug)]
+pub(crate) struct File(PathBuf);
 
 impl Listener {
     /// Listens at `unix:///path`, `unix://@abstract` or an [`Address`].
@@ -42,7 +46,7 @@ impl Listener {
         .and_then(Self::non_blocking)
         .map_err(|error| explain(error, "listen at", &address))?;
         let file = match address {
-            Address::Path(path) => Some(path),
+            Address::Path(path) => Some(File(path)),
             Address::Abstract(_) => None,
         };
         Ok(Self { socket, file })
@@ -76,12 +80,10 @@ impl TryFrom<tokio::net::UnixListener> for Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for File {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // If somebody has removed it already, all the better.
-            let _ = std::fs::remove_file(file);
-        }
+        // If somebody has removed it already, all the better.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 

@@ -114,9 +114,11 @@ impl Server {
         L: TryInto<Listener>,
         L::Error: Into<Error>,
     {
-        // It is kept until the end, for its file.
-        let listener = listener.try_into().map_err(Into::into)?;
-        let socket = UnixListener::from_std(listener.socket.try_clone()?)?;
+        let Listener {
+            socket,
+            file: _file,
+        } = listener.try_into().map_err(Into::into)?;
+        let socket = UnixListener::from_std(socket)?;
         let most = self.serving.settings().max_connections.saturating_sub(1);
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
         let mut backoff = Backoff::default();

@@ -153,6 +153,9 @@ fn make_bell() -> Option<(UnixStream, UnixStream)> {
     Some((bell, ear))
 }
 
+/// A connection, and the stream of it that is waited for, if it is for one.
+type Place = (Arc<dyn Wait>, Option<StreamId>);
+
 /// What is known of this thread.
 struct Current {
     parker: Arc<Parker>,
@@ -160,7 +163,7 @@ struct Current {
     /// How many [`block_on`]s it is in.
     depth: Cell<usize>,
     /// The connection that what was just polled waits for.
-    waits: RefCell<Option<(Arc<dyn Wait>, Option<StreamId>)>>,
+    waits: RefCell<Option<Place>>,
     /// The connection that has not taken all that this thread has queued.
     unsettled: RefCell<Option<(Arc<dyn Wait>, StreamId)>>,
     /// The connection that this thread was woken to drive.
@@ -269,7 +272,7 @@ impl Current {
     fn wait(&self, until: Option<Instant>) {
         let waits = self.waits.take();
         if let Some(baton) = self.baton.take() {
-            let same = |(connection, _): &(Arc<dyn Wait>, _)| Arc::ptr_eq(connection, &baton);
+            let same = |(connection, _): &Place| Arc::ptr_eq(connection, &baton);
             if !waits.as_ref().is_some_and(same) {
                 baton.pass_on();
             }
