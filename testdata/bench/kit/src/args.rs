@@ -109,6 +109,8 @@ impl Args {
                 "--idle-streams" => parsed.idle_streams = int(),
                 "--server-pid" => parsed.server_pid = Some(int() as u32),
                 "--cold" => parsed.cold = Some(value),
+                // Servers alone mind it.
+                "--max-streams" => drop(int()),
                 _ => wrong(),
             }
         }

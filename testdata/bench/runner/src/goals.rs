@@ -160,6 +160,11 @@ impl Row {
         goals
     }
 
+    /// Whether there is more than one call at a time.
+    pub fn is_parallel(&self) -> bool {
+        self.inflight > 1 || self.conns > 1
+    }
+
     /// The arguments of both programs of a pair.
     pub fn args(&self) -> Vec<String> {
         ["--mode", self.mode.name()]

@@ -1,13 +1,20 @@
 //! Runs the benchmark: `cargo run -p bench-runner -- help` says how.
 
+mod callgrind;
+mod figures;
 mod goals;
+mod guard;
 mod machine;
 mod pairs;
 mod plot;
 mod process;
 mod rates;
+mod record;
 mod rounds;
+mod scale;
+mod size;
 mod table;
+mod work;
 
 use std::process::ExitCode;
 
@@ -16,7 +23,15 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const HELP: &str = "\
 rates [--quick] [--rounds N] [--seconds S] [--cpus same|free] [--rows 1,3] [--pairs raw,tonic]
-         calls and messages per second of every pair, against the goals";
+         calls and messages per second of every pair, against the goals
+size  [--pairs ours-tokio]
+         sizes, memory, threads, crates, cold start; and what a call takes: CPU time, system
+         calls (with strace), allocations, instructions (with valgrind)
+guard [--update]
+         fails where a call takes more instructions or allocations than committed
+scale [--pairs ours-tokio]
+         what a call, a connection and a stream take as their number grows
+record   keeps what the others have left in target/bench as RESULTS.md";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -25,6 +40,10 @@ fn main() -> ExitCode {
     process::raise_descriptors();
     let outcome = match command.as_str() {
         "rates" => rates::run(&args),
+        "size" => size::run(&args),
+        "guard" => guard::run(&args),
+        "scale" => scale::run(&args),
+        "record" => record::run(),
         _ => Err(HELP.into()),
     };
     process::clean_up();

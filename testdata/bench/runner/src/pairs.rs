@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::Outcome;
 
@@ -67,11 +67,6 @@ pub fn all() -> Vec<Pair> {
     ALL.iter().filter(here).copied().collect()
 }
 
-/// A pair by its name, if there is one.
-pub fn named(name: &str) -> Option<Pair> {
-    all().into_iter().find(|pair| pair.name == name)
-}
-
 /// Whether a program is on the path.
 pub fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -106,6 +101,11 @@ fn target() -> Outcome<PathBuf> {
 }
 
 impl Pair {
+    /// Its package's name behind `bench-`, if cargo builds it.
+    pub fn package(&self) -> Option<&'static str> {
+        self.package
+    }
+
     pub fn is_ours(&self) -> bool {
         self.name.starts_with("ours")
     }
@@ -123,16 +123,11 @@ impl Pair {
     pub fn command(&self, role: &str) -> Outcome<Command> {
         let mut command = Command::new(self.program(role)?);
         if self.package.is_none() {
-            command.arg(role).env("GOMAXPROCS", self.procs());
+            command.arg(role);
+            // It complains of each client that ends in the midst of its calls.
+            command.stderr(Stdio::null());
         }
         Ok(command)
-    }
-
-    /// As many as the process may run on; Go counts them itself, but only at its start.
-    fn procs(&self) -> String {
-        std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .to_string()
     }
 
     /// Builds `roles` of it, and puts them where [`program`](Self::program) says.

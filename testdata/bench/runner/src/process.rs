@@ -113,14 +113,6 @@ impl Running {
         self.child.wait()?;
         Ok(())
     }
-
-    /// Ends it by the signal that lets a tool in its process write what it has seen.
-    pub fn terminate(mut self) -> Outcome<()> {
-        let pid = rustix::process::Pid::from_raw(self.pid() as i32).ok_or("no process")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        self.child.wait()?;
-        Ok(())
-    }
 }
 
 impl Drop for Running {

@@ -26,7 +26,7 @@ pub fn lines(measured: &Measured) -> (String, usize) {
         let mut goals = Vec::new();
         for goal in measured.row.goals(pair.name, free) {
             let ratio = measured.ratio(pair.name, goal.of).map(|ratio| ratio.median);
-            let got = ratio.map_or("–".to_owned(), |ratio| short_ratio(ratio));
+            let got = ratio.map_or("–".to_owned(), short_ratio);
             goals.push(format!("≥ {} {} ({got})", short_ratio(goal.least), goal.of));
             reached &= ratio.is_some_and(|ratio| ratio >= goal.least);
         }
