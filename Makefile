@@ -3,9 +3,10 @@ CARGO ?= cargo
 
 .PHONY: demo test interop lint golden bench bench-quick
 
-# A server and a client, two processes, one call of each kind.
+# A server and a client, two processes, one call of each kind; with FLAVOUR=blocking without
+# an asynchronous runtime.
 demo:
-	@$(CARGO) run --quiet --package ttrpc-demo
+	@$(CARGO) run --quiet --package ttrpc-demo -- $(if $(FLAVOUR),--$(FLAVOUR))
 
 # All tests. Real protoc comes with a crate; buf is used where there is npm.
 test:
