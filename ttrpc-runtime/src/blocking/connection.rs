@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use socket2::SockRef;
 
 use super::park::{self, Parker, Wait};
-use crate::connection::{BoxFuture, Flush, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work};
+use crate::connection::{
+    BoxFuture, Flush, MAX_SLICES, SCRATCH, SCRATCH_LEN, Share, Slot, State, Woken, Work,
+};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Body, Endpoint, Output, server};
@@ -151,10 +152,10 @@ impl<H: Host> Drop for After<'_, H> {
 
 /// What became of an attempt to read.
 pub(super) enum Read {
-    /// Something came, and that was all.
-    Some,
-    /// As much came as there was room for.
-    Full,
+    /// So many bytes came, and that was all.
+    Some(usize),
+    /// So many came as there was room for.
+    Full(usize),
     /// Nothing yet.
     Nothing,
     /// The socket takes bytes again, or failed.
@@ -330,13 +331,8 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// Reads once: into `body` if there is one, otherwise into `chunk`.
-    pub(super) fn read(
-        &self,
-        body: &mut Option<Body>,
-        chunk: &mut Bytes,
-        flags: i32,
-    ) -> Result<Read> {
+    /// Reads once: into `body` if there is one, otherwise into the thread's buffer.
+    pub(super) fn read(&self, body: &mut Option<Body>, flags: i32) -> Result<Read> {
         let mut room = 0;
         let read = loop {
             let read = match body {
@@ -347,9 +343,7 @@ impl<H: Host> Connection<H> {
                 }
                 None => SCRATCH.with_borrow_mut(|scratch| {
                     room = scratch.len();
-                    let read = socket::receive_some(&self.socket, scratch, flags)?;
-                    *chunk = Bytes::copy_from_slice(read);
-                    Ok(read.len())
+                    socket::receive(&self.socket, scratch, flags)
                 }),
             };
             match read {
@@ -362,8 +356,8 @@ impl<H: Host> Connection<H> {
                 Some(_) => "the peer closed the connection within a frame",
                 None => "the peer closed the connection",
             })),
-            Ok(len) if len == room => Ok(Read::Full),
-            Ok(_) => Ok(Read::Some),
+            Ok(len) if len == room => Ok(Read::Full(len)),
+            Ok(len) => Ok(Read::Some(len)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
             Err(error) => Err(Error::connection_lost(error)),
         }
@@ -380,20 +374,23 @@ impl<H: Host> Connection<H> {
         &'a self,
         read: Result<Read>,
         body: Option<Body>,
-        chunk: Bytes,
         after: &mut After<'_, H>,
     ) -> Guard<'a, H> {
         let mut shared = self.lock();
+        let is_body = body.is_some();
+        if let Some(body) = body {
+            shared.state.link().received_body(body);
+        }
         match read {
             Err(error) => self.end(&mut shared, error, after),
             Ok(Read::Writable) => shared = self.flush(shared, true, after),
-            Ok(Read::Full) => shared.drained = false,
-            Ok(Read::Some | Read::Nothing) => {}
-        }
-        match body {
-            Some(body) => shared.state.link().received_body(body),
-            None if !chunk.is_empty() => shared.state.link().received(chunk),
-            None => {}
+            Ok(Read::Nothing) => {}
+            Ok(Read::Some(len) | Read::Full(len)) if !is_body => {
+                SCRATCH.with_borrow(|scratch| shared.state.link().received(&scratch[..len]));
+                shared.drained &= len < SCRATCH_LEN;
+            }
+            Ok(Read::Some(_)) => {}
+            Ok(Read::Full(_)) => shared.drained = false,
         }
         shared
     }
@@ -402,14 +399,13 @@ impl<H: Host> Connection<H> {
     fn wait_and_read(
         &self,
         body: &mut Option<Body>,
-        chunk: &mut Bytes,
         writes: bool,
         until: Option<Instant>,
         thread: &Parker,
     ) -> Result<Read> {
         let near = |until: Instant| until.saturating_duration_since(Instant::now()) < NEAR;
         if !writes && !until.is_some_and(near) {
-            match self.read(body, chunk, 0) {
+            match self.read(body, 0) {
                 Ok(Read::Nothing) => {}
                 read => return read,
             }
@@ -417,7 +413,7 @@ impl<H: Host> Connection<H> {
         let events = libc::POLLIN | if writes { libc::POLLOUT } else { 0 };
         let ready = thread.poll(&self.socket, events, until);
         if ready & libc::POLLIN != 0 {
-            match self.read(body, chunk, libc::MSG_DONTWAIT)? {
+            match self.read(body, libc::MSG_DONTWAIT)? {
                 Read::Nothing => {}
                 read => return Ok(read),
             }
@@ -485,10 +481,9 @@ impl<H: Host> Connection<H> {
         }
         self.begin(&mut shared, false);
         let mut body = Self::begin_read(&mut shared);
-        let mut chunk = Bytes::new();
         drop(shared);
-        let read = self.read(&mut body, &mut chunk, libc::MSG_DONTWAIT);
-        shared = self.take_read(read, body, chunk, after);
+        let read = self.read(&mut body, libc::MSG_DONTWAIT);
+        shared = self.take_read(read, body, after);
         shared = self.handle(shared, after);
         self.give_up_reading(&mut shared, after);
         shared
@@ -576,10 +571,9 @@ impl<H: Host> Connection<H> {
             if reads && shared.state.endpoint.wants_read() {
                 let mut body = Self::begin_read(&mut shared);
                 let until = shared.state.link().timeout();
-                let mut chunk = Bytes::new();
                 drop(shared);
-                let read = self.wait_and_read(&mut body, &mut chunk, writes, until, thread);
-                shared = self.take_read(read, body, chunk, &mut after);
+                let read = self.wait_and_read(&mut body, writes, until, thread);
+                shared = self.take_read(read, body, &mut after);
             } else if writes {
                 let until = id.and_then(|id| shared.state.link().deadline(id));
                 drop(shared);
