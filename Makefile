@@ -3,9 +3,10 @@ CARGO ?= cargo
 
 .PHONY: demo test interop lint golden bench bench-quick size scale guard guard-update bench-record
 
-# A server and a client, two processes, one call of each kind.
+# A server and a client, two processes, one call of each kind; with FLAVOUR=blocking without
+# an asynchronous runtime.
 demo:
-	@$(CARGO) run --quiet --package ttrpc-demo
+	@$(CARGO) run --quiet --package ttrpc-demo -- $(if $(FLAVOUR),--$(FLAVOUR))
 
 # All tests. Real protoc comes with a crate; buf is used where there is npm.
 test:
@@ -20,7 +21,7 @@ interop:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	for features in "" tokio protobuf; do \
+	for features in "" tokio blocking protobuf; do \
 		$(CARGO) clippy --package ttrpc-runtime --all-targets --no-default-features \
 			--features "$$features" -- -D warnings || exit 1; \
 	done

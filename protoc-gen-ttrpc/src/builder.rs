@@ -57,11 +57,7 @@ impl Builder {
 
     /// Sets an option, by the name that it has for protoc and buf as well:
     ///
-    /// | option | value | |
-    /// |---|---|---|
-    /// | `messages` | `protobuf` (default), `none` | who generates the message types: rust-protobuf in the same run, or nobody |
-    /// | `message_path` | a Rust path such as `crate::protos` | with `messages=none`, the module that holds the message modules |
-    /// | `mod_rs` | `true`, `false` | write a `mod.rs` that lists the generated modules; by default true here, and false under protoc and buf |
+    #[doc = include_str!("options/table.md")]
     pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.push((key.into(), value.into()));
         self

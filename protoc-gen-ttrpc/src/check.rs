@@ -1,28 +1,33 @@
 //! Everything that is wrong with the input, all at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
-use protobuf::descriptor::{DescriptorProto, FileDescriptorProto};
 use protobuf_parse::ProtoPath;
 
 use crate::Problem;
+use crate::descriptor::{self, MessageType};
+use crate::layout::Layout;
 use crate::model::{File, Message, Service};
 use crate::names;
-use crate::options::{Messages, Options};
+use crate::options::{Backend, Options};
 use crate::request::{Request, Syntax};
 use crate::response::{MAXIMUM_EDITION, MINIMUM_EDITION};
 
 /// Checks what protoc would never send, but the rest of the generator relies on:
 /// that names are names and files are there.
 pub(crate) fn request(request: &Request) -> Vec<Problem> {
-    let known: BTreeSet<&str> = request.files.iter().map(|file| file.name()).collect();
+    let known: HashSet<&str> = request
+        .files
+        .iter()
+        .map(|file| file.name.as_str())
+        .collect();
     let mut problems = Vec::new();
     for file in &request.files {
         let mut report = |what: String| {
             let fix = "send descriptors as protoc makes them";
-            problems.push(Problem::new(what, fix).at(file.name(), None));
+            problems.push(Problem::new(what, fix).at(&file.name, None));
         };
-        let name = file.name();
+        let name = file.name.as_str();
         if ProtoPath::new(name).is_err()
             || names::stem(name).is_empty()
             || name.contains(char::is_control)
@@ -43,43 +48,68 @@ pub(crate) fn request(request: &Request) -> Vec<Problem> {
     problems
 }
 
-fn declared_names(file: &FileDescriptorProto) -> Vec<&str> {
-    fn messages<'a>(declared: &'a [DescriptorProto], names: &mut Vec<&'a str>) {
+fn declared_names(file: &descriptor::File) -> Vec<&str> {
+    fn messages<'a>(declared: &'a [MessageType], names: &mut Vec<&'a str>) {
         for message in declared {
-            names.push(message.name());
+            names.push(&message.name);
+            names.extend(
+                message
+                    .enum_type
+                    .iter()
+                    .map(|declared| declared.name.as_str()),
+            );
             messages(&message.nested_type, names);
         }
     }
-    let mut names: Vec<&str> = match file.package() {
+    let mut names: Vec<&str> = match file.package.as_str() {
         "" => Vec::new(),
         package => package.split('.').collect(),
     };
     messages(&file.message_type, &mut names);
+    names.extend(file.enum_type.iter().map(|declared| declared.name.as_str()));
     for service in &file.service {
-        names.push(service.name());
-        names.extend(service.method.iter().map(|method| method.name()));
+        names.push(&service.name);
+        names.extend(service.method.iter().map(|method| method.name.as_str()));
     }
     names
 }
 
+/// Checks that the files to generate are written in a language that is known.
+pub(crate) fn syntax(request: &Request) -> Vec<Problem> {
+    let asked = request.services.iter().chain(&request.messages);
+    let asked: HashSet<&String> = asked.collect();
+    let asked = request
+        .files
+        .iter()
+        .filter(|file| asked.contains(&file.name));
+    let unknown = asked.filter(|file| match Syntax::of(file) {
+        Syntax::Proto2 | Syntax::Proto3 => false,
+        Syntax::Edition(edition) => !(MINIMUM_EDITION..=MAXIMUM_EDITION).contains(&edition),
+        Syntax::Unknown => true,
+    });
+    let problem = |file: &crate::request::File| {
+        let fix = "use proto2, proto3, or an edition up to 2024";
+        Problem::new("its syntax is not known", fix).at(&file.name, None)
+    };
+    unknown.map(problem).collect()
+}
+
 /// Checks that what is asked for can be generated, and will compile.
-pub(crate) fn model(request: &Request, files: &[File], options: &Options) -> Vec<Problem> {
+pub(crate) fn model(
+    request: &Request,
+    files: &[File],
+    options: &Options,
+    layout: &Layout,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let with_messages = options.messages == Messages::Protobuf;
-    let services: BTreeSet<&String> = request.services.iter().collect();
-    let messages: BTreeSet<&String> = request.messages.iter().filter(|_| with_messages).collect();
-    for file in &request.files {
-        let name = file.name().to_owned();
-        let has_messages = messages.contains(&name);
-        if has_messages || services.contains(&name) {
-            syntax(file, has_messages, &mut problems);
-        }
-        if with_messages {
+    if options.messages == Some(Backend::Protobuf) {
+        for file in &request.files {
             well_known(file, &mut problems);
         }
     }
+    let _ = layout;
     for file in files {
-        types(file, &mut problems);
+        types(file, options, &mut problems);
         for service in &file.services {
             rpcs(file, service, &mut problems);
         }
@@ -87,41 +117,30 @@ pub(crate) fn model(request: &Request, files: &[File], options: &Options) -> Vec
     problems
 }
 
-fn syntax(file: &FileDescriptorProto, messages: bool, problems: &mut Vec<Problem>) {
-    let problem = match Syntax::of(file) {
-        Syntax::Edition(MINIMUM_EDITION..=MAXIMUM_EDITION) if messages => Problem::new(
-            "rust-protobuf 3.7 can't generate messages of an edition",
-            "use proto2 or proto3, or take the messages from elsewhere with `messages=none`",
-        ),
-        Syntax::Proto2 | Syntax::Proto3 | Syntax::Edition(MINIMUM_EDITION..=MAXIMUM_EDITION) => {
-            return;
-        }
-        Syntax::Edition(_) | Syntax::Unknown => Problem::new(
-            "its syntax is not known",
-            "use proto2, proto3, or an edition up to 2024",
-        ),
-    };
-    problems.push(problem.at(file.name(), None));
-}
-
 /// rust-protobuf takes its own types for these, and fails where they are declared by
 /// a file of another name.
-fn well_known(file: &FileDescriptorProto, problems: &mut Vec<Problem>) {
-    let name = file.name();
+fn well_known(file: &descriptor::File, problems: &mut Vec<Problem>) {
+    let name = file.name.as_str();
     let base = name.rsplit('/').next().unwrap_or(name);
     let canonical = format!("google/protobuf/{base}");
     let is_well_known = |name: &str| names::well_known(name).is_some();
-    if file.package() == "google.protobuf" && is_well_known(&canonical) && !is_well_known(name) {
+    if file.package == "google.protobuf" && is_well_known(&canonical) && !is_well_known(name) {
         let what = format!("this is `{canonical}` under another name");
         let fix = "import it by that name, from a path that has the directory `google`";
         problems.push(Problem::new(what, fix).at(name, None));
     }
 }
 
-fn types(file: &File, problems: &mut Vec<Problem>) {
+fn types(file: &File, options: &Options, problems: &mut Vec<Problem>) {
     let mut owners: BTreeMap<String, &Service> = BTreeMap::new();
+    let sides = options.sides;
+    let suffixes = [
+        (true, ""),
+        (sides.first, "Client"),
+        (sides.second, "Server"),
+    ];
     for service in &file.services {
-        for suffix in ["", "Client", "Server"] {
+        for (_, suffix) in suffixes.iter().filter(|(is_wanted, _)| *is_wanted) {
             let name = format!("{}{suffix}", service.rust);
             if let Some(other) = owners.insert(name.clone(), service) {
                 let what = format!(

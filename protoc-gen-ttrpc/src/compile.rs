@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use protobuf::Message;
-use protobuf::descriptor::FileDescriptorSet;
+use bytes::Bytes;
+use prost::Message;
+use protobuf::Message as _;
 
-use crate::request::Request;
+use crate::descriptor::FileSet;
+use crate::request::{self, Request};
 use crate::{Error, Problem};
 
 /// Files that were compiled.
@@ -29,7 +31,8 @@ pub(crate) fn compile(
         None => embedded(files, includes)?,
         Some(protoc) => with_protoc(files, includes, protoc)?,
     };
-    let names: BTreeSet<String> = set.file.iter().map(|file| file.name().to_owned()).collect();
+    let files = request::files(set).map_err(undecodable)?;
+    let names: BTreeSet<String> = files.iter().map(|file| file.name.clone()).collect();
     let on_disk = |name: &String| {
         let mut paths = includes.iter().map(|include| include.join(name));
         // What is in none of them is built into the compiler.
@@ -38,17 +41,14 @@ pub(crate) fn compile(
     Ok(Compiled {
         read: names.iter().filter_map(on_disk).collect(),
         request: Request {
-            files: set.file,
+            files,
             services,
             messages: names.into_iter().collect(),
         },
     })
 }
 
-fn embedded(
-    files: &[PathBuf],
-    includes: &[PathBuf],
-) -> Result<(Vec<String>, FileDescriptorSet), Error> {
+fn embedded(files: &[PathBuf], includes: &[PathBuf]) -> Result<(Vec<String>, Vec<Bytes>), Error> {
     let mut compiler = protox::Compiler::new(includes).map_err(refused)?;
     compiler.include_source_info(true).include_imports(true);
     let mut problems = Vec::new();
@@ -60,7 +60,8 @@ fn embedded(
     }
     let asked = compiler.files().filter(|file| !file.is_import());
     let services = asked.map(|file| file.name().to_owned()).collect();
-    Ok((services, decode(&compiler.encode_file_descriptor_set())?))
+    let set = Bytes::from(compiler.encode_file_descriptor_set());
+    Ok((services, FileSet::decode(set).map_err(undecodable)?.file))
 }
 
 fn refused(error: protox::Error) -> Error {
@@ -83,7 +84,7 @@ fn with_protoc(
     files: &[PathBuf],
     includes: &[PathBuf],
     protoc: &Path,
-) -> Result<(Vec<String>, FileDescriptorSet), Error> {
+) -> Result<(Vec<String>, Vec<Bytes>), Error> {
     let parsed = protobuf_parse::Parser::new()
         .protoc()
         .protoc_path(protoc)
@@ -95,9 +96,14 @@ fn with_protoc(
         .parse_and_typecheck()
         .map_err(|error| Error::from(protoc_problem(protoc, &error.root_cause().to_string())))?;
     let services = parsed.relative_paths.iter().map(|path| path.to_string());
-    let mut set = FileDescriptorSet::new();
-    set.file = parsed.file_descriptors;
-    Ok((services.collect(), set))
+    let files = parsed
+        .file_descriptors
+        .iter()
+        .map(|file| file.write_to_bytes().map(Bytes::from));
+    Ok((
+        services.collect(),
+        files.collect::<Result<_, _>>().map_err(undecodable)?,
+    ))
 }
 
 fn protoc_problem(protoc: &Path, message: &str) -> Problem {
@@ -120,8 +126,6 @@ fn protoc_problem(protoc: &Path, message: &str) -> Problem {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<FileDescriptorSet, Error> {
-    FileDescriptorSet::parse_from_bytes(bytes).map_err(|error| {
-        Error::Malformed(format!("the embedded compiler's can't be decoded: {error}"))
-    })
+fn undecodable(error: impl std::fmt::Display) -> Error {
+    Error::Malformed(format!("the compiler's can't be decoded: {error}"))
 }

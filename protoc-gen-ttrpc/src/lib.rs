@@ -34,8 +34,10 @@ mod builder;
 mod check;
 mod comments;
 mod compile;
+mod descriptor;
 mod emit;
 mod error;
+mod layout;
 mod messages;
 mod model;
 mod names;
@@ -46,6 +48,9 @@ mod response;
 mod run;
 mod source;
 mod text;
+mod tree;
+
+use bytes::Bytes;
 
 pub use builder::Builder;
 pub use error::{Error, Problem};
@@ -60,15 +65,14 @@ pub use options::help as options_help;
 ///
 /// Bytes that are no request are [`Error::Malformed`]; the plugin then writes no
 /// response and fails. So does one that lacks a temporary directory.
-pub fn generate(request: &[u8]) -> Result<Vec<u8>, Error> {
-    let (request, parameter) = request::decode(request)?;
+pub fn generate(request: impl Into<Bytes>) -> Result<Vec<u8>, Error> {
+    let (request, parameter) = request::decode(request.into())?;
     let options = options::Options::plugin().with(options::split(&parameter));
     let result = options
         .map_err(Error::Problems)
         .and_then(|options| run::run(&request, &options));
-    let result = match result {
-        Err(error @ Error::Problems(_)) => Err(error.to_string()),
-        result => Ok(result?),
-    };
-    response::encode(result).map_err(|error| Error::Malformed(error.to_string()))
+    match result {
+        Err(error @ Error::Problems(_)) => Ok(response::encode(Err(error.to_string()))),
+        result => result.map(|outputs| response::encode(Ok(outputs))),
+    }
 }

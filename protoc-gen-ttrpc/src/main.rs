@@ -90,7 +90,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         None => {
             let mut request = Vec::new();
             io::stdin().read_to_end(&mut request)?;
-            let response = protoc_gen_ttrpc::generate(&request)?;
+            let response = protoc_gen_ttrpc::generate(request)?;
             io::stdout().write_all(&response)?;
         }
     }

@@ -1,102 +1,182 @@
-//! Message types, by rust-protobuf's own generator.
+//! Message types, by the generators of the message crates themselves.
 
-use std::fs;
+#[cfg(feature = "buffa")]
+mod buffa;
+mod lower;
+#[cfg(feature = "prost")]
+mod prost;
+mod protobuf;
+
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use protobuf::descriptor::FileDescriptorProto;
-use protobuf::descriptor::source_code_info::Location;
-use protobuf_codegen::{Customize, CustomizeCallback};
-use protobuf_parse::ProtoPathBuf;
+use ::protobuf::Message;
+use ::protobuf::descriptor::FileDescriptorProto;
+use ::protobuf::descriptor::source_code_info::Location;
 
+use crate::layout::Layout;
+use crate::options::{Backend, Options};
 use crate::output::Output;
-use crate::request::Request;
+use crate::request::{File, Request, Syntax};
 use crate::{Error, Problem, comments, names};
-
-/// What the generated text calls the parser; it must not depend on who it was.
-const PARSER: &str = "protoc-gen-ttrpc";
 
 /// The field numbers that the paths of messages and enums begin with.
 const MESSAGE: i32 = 4;
 const ENUM: i32 = 5;
 
-/// The name of the file that the messages of a .proto file go to.
-pub(crate) fn file_name(proto_file: &str) -> String {
-    protobuf_codegen::proto_name_to_rs(proto_file)
-}
-
-/// The files to generate that the crate `protobuf` does not have already.
-pub(crate) fn wanted(request: &Request) -> impl Iterator<Item = &String> {
-    let messages = request.messages.iter();
-    messages.filter(|file| names::well_known(file).is_none())
-}
-
-/// Generates the messages of a request. The text is rust-protobuf's to the letter.
-pub(crate) fn generate(request: &Request) -> Result<Vec<Output>, Error> {
-    let wanted: Vec<&String> = wanted(request).collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let directory = tempfile::tempdir().map_err(|source| Error::Io {
-        path: std::env::temp_dir(),
-        source,
-    })?;
-    let files: Vec<FileDescriptorProto> = request.files.iter().map(documented).collect();
-    let generate = || {
-        let wanted = wanted.iter().map(|file| ProtoPathBuf::new((*file).clone()));
-        protobuf_codegen::gen_and_write::gen_and_write(
-            &files,
-            PARSER,
-            &wanted.collect::<Result<Vec<_>, _>>()?,
-            directory.path(),
-            &Customize::default().gen_mod_rs(false),
-            &NoCallback,
+/// What stands in the way of generating the messages that are asked for.
+pub(crate) fn problems(request: &Request, options: &Options) -> Vec<Problem> {
+    let Some(backend) = options.messages else {
+        return Vec::new();
+    };
+    let lacks = |feature: &str| {
+        Problem::new(
+            format!("this build of protoc-gen-ttrpc can't generate messages of {feature}"),
+            format!("enable its feature `{feature}`, which is a default one"),
         )
     };
-    // It panics where it meets descriptors that no compiler makes.
-    let why = match catch_unwind(AssertUnwindSafe(generate)) {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(format!(": {error:#}")),
-        Err(_) => Some(String::new()),
-    };
-    if let Some(why) = why {
-        return Err(Error::from(Problem::new(
-            format!("rust-protobuf can't generate these messages{why}"),
-            "compile the files with protoc to see what is wrong with them",
-        )));
+    match backend {
+        Backend::Prost if !cfg!(feature = "prost") => vec![lacks("prost")],
+        Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
+        // It knows editions.
+        Backend::Buffa => Vec::new(),
+        Backend::Protobuf | Backend::Prost => wanted(request, backend)
+            .filter_map(|file| lowered(file, backend).err())
+            .collect(),
     }
-    wanted
-        .into_iter()
-        .map(|file| {
-            let name = file_name(file);
-            let path = directory.path().join(&name);
-            match fs::read_to_string(&path) {
-                Ok(content) => Ok(Output { name, content }),
-                Err(source) => Err(Error::Io { path, source }),
-            }
-        })
-        .collect()
 }
 
-/// A file that knows of its source only the comments on messages and enums, fit for
-/// rustdoc: the generated code carries the whole descriptor, at the expense of the
-/// program it is in.
-fn documented(file: &FileDescriptorProto) -> FileDescriptorProto {
-    let mut file = file.clone();
-    let source = std::mem::take(&mut file.source_code_info);
-    let locations = source.into_option().unwrap_or_default().location;
-    let comments = locations.iter().filter_map(|location| {
+/// The names of the files that the messages go to, each with the .proto file it comes
+/// from.
+pub(crate) fn outputs<'a>(
+    request: &'a Request,
+    layout: &Layout,
+    options: &Options,
+) -> Vec<(&'a str, String)> {
+    match options.messages {
+        Some(Backend::Protobuf) => wanted(request, Backend::Protobuf)
+            .map(|file| (file.name.as_str(), protobuf::file_name(file, layout)))
+            .collect(),
+        // Packages have names of their own.
+        Some(Backend::Prost | Backend::Buffa) | None => Vec::new(),
+    }
+}
+
+/// Generates the messages of a request.
+pub(crate) fn generate(
+    request: &Request,
+    layout: &Layout,
+    options: &Options,
+) -> Result<Vec<Output>, Error> {
+    match options.messages {
+        Some(Backend::Protobuf) => protobuf::generate(request, layout, options),
+        #[cfg(feature = "prost")]
+        Some(Backend::Prost) => prost::generate(request, layout),
+        #[cfg(feature = "buffa")]
+        Some(Backend::Buffa) => buffa::generate(request, options),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The paths of messages where only their generator knows them.
+pub(crate) fn paths(
+    request: &Request,
+    options: &Options,
+) -> Result<HashMap<String, String>, Error> {
+    match options.backend() {
+        Backend::Protobuf | Backend::Prost => Ok(HashMap::new()),
+        #[cfg(feature = "buffa")]
+        Backend::Buffa => buffa::paths(request, options),
+        #[cfg(not(feature = "buffa"))]
+        Backend::Buffa => {
+            let _ = request;
+            Err(Error::from(Problem::new(
+                "this build of protoc-gen-ttrpc does not know the names of buffa's messages",
+                "enable its feature `buffa`, which is a default one",
+            )))
+        }
+    }
+}
+
+/// The files to generate that the message crate does not have already.
+fn wanted(request: &Request, backend: Backend) -> impl Iterator<Item = &File> {
+    let asked: std::collections::HashSet<&String> = request.messages.iter().collect();
+    let is_known = move |file: &File| match backend {
+        Backend::Protobuf => names::well_known(&file.name).is_some(),
+        Backend::Prost | Backend::Buffa => file.package == "google.protobuf",
+    };
+    request
+        .files
+        .iter()
+        .filter(move |file| asked.contains(&file.name) && !is_known(file))
+}
+
+/// The whole descriptor of a file.
+fn full(file: &File) -> Result<FileDescriptorProto, Problem> {
+    FileDescriptorProto::parse_from_bytes(&file.bytes).map_err(|error| {
+        let what = format!("its descriptor can't be decoded: {error}");
+        Problem::new(what, "send descriptors as protoc makes them").at(&file.name, None)
+    })
+}
+
+/// The descriptor of a file for generators that don't know editions.
+fn lowered(file: &File, backend: Backend) -> Result<FileDescriptorProto, Problem> {
+    let mut whole = full(file)?;
+    if matches!(Syntax::of(file), Syntax::Edition(_)) {
+        lower::lower(&mut whole, backend).map_err(|problem| problem.at(&file.name, None))?;
+    }
+    Ok(whole)
+}
+
+/// Has a file know of its source only where things are, and the comments on messages and
+/// enums, fit for rustdoc.
+fn document(file: &mut FileDescriptorProto) {
+    let Some(source) = file.source_code_info.as_mut() else {
+        return;
+    };
+    for location in &mut source.location {
         let is_type = matches!(location.path.first(), Some(&(MESSAGE | ENUM)));
         let comment = comments::document(location.leading_comments());
-        (is_type && !comment.is_empty()).then(|| Location {
-            path: location.path.clone(),
-            leading_comments: Some(comment.join("\n")),
+        *location = Location {
+            path: std::mem::take(&mut location.path),
+            leading_comments: (is_type && !comment.is_empty()).then(|| comment.join("\n")),
             ..Location::default()
-        })
-    });
-    file.source_code_info.mut_or_insert_default().location = comments.collect();
-    file
+        };
+    }
 }
 
-struct NoCallback;
+/// Runs a generator, which may panic where it meets descriptors that no compiler makes.
+fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
+    let why = match catch_unwind(AssertUnwindSafe(generate)) {
+        Ok(Ok(generated)) => return Ok(generated),
+        Ok(Err(error)) => format!(": {error}"),
+        Err(_) => String::new(),
+    };
+    Err(Error::from(Problem::new(
+        format!("{generator} can't generate these messages{why}"),
+        "rename what it stumbles over, or take another generator with `messages`",
+    )))
+}
 
-impl CustomizeCallback for NoCallback {}
+/// What is excused in messages: it is for their generator to mend.
+const ALLOW: &str = "#[allow(clippy::all, dead_code, deprecated, missing_docs, \
+     non_camel_case_types, non_snake_case, non_upper_case_globals, trivial_casts, unused_mut, \
+     unused_results)]";
+
+/// Takes what a generator has printed into a file that can be included as well as
+/// declared: without inner attributes, which hold for each item instead.
+fn include<'a>(header: String, lines: impl Iterator<Item = &'a str>) -> String {
+    const ITEMS: [&str; 10] = [
+        "pub ", "impl", "mod ", "const ", "static ", "fn ", "use ", "type ", "struct ", "enum ",
+    ];
+    let mut text = header;
+    for line in lines {
+        if ITEMS.iter().any(|item| line.starts_with(item)) {
+            text.push_str(ALLOW);
+            text.push('\n');
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}

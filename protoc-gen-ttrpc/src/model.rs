@@ -1,14 +1,13 @@
 //! What a run generates, in words of Rust: descriptors go in, names come out.
 
-use std::collections::HashMap;
-
-use protobuf::descriptor::{
-    DescriptorProto, FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto,
-};
+use std::collections::{HashMap, HashSet};
 
 use crate::comments;
+use crate::descriptor;
+use crate::layout::{self, Layout};
 use crate::names;
-use crate::options::{Messages, Options};
+use crate::options::Options;
+use crate::request;
 use crate::request::Request;
 use crate::source::{Comment, Source};
 
@@ -17,6 +16,8 @@ use crate::source::{Comment, Source};
 pub(crate) struct File {
     /// Its name, as protoc has it.
     pub(crate) proto: String,
+    /// The name of the file that its services go to, without `.rs`.
+    pub(crate) stem: String,
     pub(crate) services: Vec<Service>,
 }
 
@@ -30,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) rust: String,
     pub(crate) docs: Vec<String>,
     pub(crate) deprecated: bool,
+    /// What the options put on its trait.
+    pub(crate) attributes: Vec<String>,
     pub(crate) line: Option<u32>,
     pub(crate) rpcs: Vec<Rpc>,
 }
@@ -68,159 +71,127 @@ pub(crate) struct Message {
     pub(crate) rust: Option<String>,
 }
 
-/// The model of every file whose services are asked for.
-pub(crate) fn files(request: &Request, options: &Options) -> Vec<File> {
-    let messages = Index::of(request, options);
-    let files: HashMap<&str, &FileDescriptorProto> = request
-        .files
-        .iter()
-        .map(|file| (file.name(), file))
-        .collect();
-    let asked = request.services.iter();
-    asked
-        .filter_map(|name| files.get(name.as_str()))
-        .map(|file| self::file(file, &messages))
+/// The full names of the messages that the services of a request take and give.
+pub(crate) fn wanted(request: &Request) -> HashSet<&str> {
+    let files = asked(request).flat_map(|file| &file.service);
+    let methods = files.flat_map(|service| &service.method);
+    methods
+        .flat_map(|method| [method.input_type.as_str(), method.output_type.as_str()])
         .collect()
 }
 
-fn file(file: &FileDescriptorProto, messages: &Index) -> File {
-    let source = Source::of(file);
-    let services = file.service.iter().enumerate();
-    File {
-        proto: file.name().to_owned(),
-        services: services
-            .map(|(index, service)| self::service(file, index, service, &source, messages))
-            .collect(),
-    }
+/// The files whose services are asked for.
+fn asked(request: &Request) -> impl Iterator<Item = &request::File> {
+    let files = request.files.iter().map(|file| (file.name.as_str(), file));
+    let files: HashMap<&str, &request::File> = files.collect();
+    let asked = request.services.iter();
+    asked.filter_map(move |name| files.get(name.as_str()).copied())
 }
 
-fn service(
-    file: &FileDescriptorProto,
-    index: usize,
-    service: &ServiceDescriptorProto,
-    source: &Source,
-    messages: &Index,
-) -> Service {
-    let comment = source.service(index);
-    let mut rpcs: Vec<Rpc> = service
-        .method
+/// The model of every file whose services are asked for.
+pub(crate) fn files(request: &Request, options: &Options, layout: &Layout) -> Vec<File> {
+    let places = layout::find(request, &wanted(request));
+    let paths = places
         .iter()
-        .enumerate()
-        .map(|(rpc, method)| self::rpc(method, source.rpc(index, rpc), messages))
-        .collect();
-    for index in 0..rpcs.len() {
-        let alias = names::go_method(&rpcs[index].wire);
-        // An rpc that has the name as its own is not shadowed by another's alias.
-        let is_free = rpcs
-            .iter()
-            .all(|rpc| rpc.wire != alias && rpc.alias.as_ref() != Some(&alias));
-        rpcs[index].alias = is_free.then_some(alias);
-    }
-    Service {
-        proto: service.name().to_owned(),
-        wire: full_name(file.package(), &[service.name()])
-            .trim_start_matches('.')
-            .to_owned(),
-        rust: names::service(service.name()),
-        docs: comments::document(comment.text),
-        deprecated: service.options.deprecated() || file.options.deprecated(),
-        line: comment.line,
-        rpcs,
-    }
+        .map(|(name, place)| (*name, layout.path(place)));
+    let paths: HashMap<&str, String> = paths.collect();
+    let model = Model { options, paths };
+    asked(request)
+        .map(|file| {
+            let suffix = &options.file_suffix;
+            let stem = format!("{}{suffix}", layout.modules.stem(&file.name));
+            model.file(file, stem)
+        })
+        .collect()
 }
 
-fn rpc(method: &MethodDescriptorProto, comment: Comment, messages: &Index) -> Rpc {
-    Rpc {
-        wire: method.name().to_owned(),
-        alias: None,
-        rust: names::method(method.name()),
-        kind: match (method.client_streaming(), method.server_streaming()) {
-            (false, false) => Kind::Unary,
-            (false, true) => Kind::ServerStream,
-            (true, false) => Kind::ClientStream,
-            (true, true) => Kind::Bidi,
-        },
-        input: messages.find(method.input_type()),
-        output: messages.find(method.output_type()),
-        docs: comments::document(comment.text),
-        deprecated: method.options.deprecated(),
-        line: comment.line,
-    }
+/// What is the same for all files.
+struct Model<'a> {
+    options: &'a Options,
+    /// The messages of the request by their full names.
+    paths: HashMap<&'a str, String>,
 }
 
-/// Every message of a request by its full name.
-struct Index<'a> {
-    messages: HashMap<String, Place<'a>>,
-    /// The path to the module that has the message modules.
-    root: &'a str,
-}
-
-struct Place<'a> {
-    file: &'a str,
-    names: Vec<&'a str>,
-}
-
-impl<'a> Index<'a> {
-    fn of(request: &'a Request, options: &'a Options) -> Self {
-        let mut messages = HashMap::new();
-        for file in &request.files {
-            let mut add = |names: &[&'a str]| {
-                let place = Place {
-                    file: file.name(),
-                    names: names.to_vec(),
-                };
-                messages.insert(full_name(file.package(), names), place);
-            };
-            walk(&file.message_type, &mut Vec::new(), &mut add);
+impl Model<'_> {
+    fn file(&self, file: &request::File, stem: String) -> File {
+        // Most files of a large request have no service.
+        let source = match file.service.is_empty() {
+            true => Source::default(),
+            false => Source::of(file),
+        };
+        let services = file.service.iter().enumerate();
+        File {
+            proto: file.name.clone(),
+            stem,
+            services: services
+                .map(|(index, service)| self.service(file, index, service, &source))
+                .collect(),
         }
-        let root = match options.messages {
-            Messages::Protobuf => "super",
-            Messages::None => &options.message_path,
-        };
-        Self { messages, root }
     }
 
-    fn find(&self, proto: &str) -> Message {
-        let path = |place: &Place| {
-            let message = names::message_path(&place.names);
-            match names::well_known(place.file) {
-                Some(module) => format!("{module}::{message}"),
-                None => {
-                    let module = names::message_module(place.file);
-                    format!("{}::{module}::{message}", self.root)
-                }
-            }
-        };
+    fn service(
+        &self,
+        file: &descriptor::File,
+        index: usize,
+        service: &descriptor::Service,
+        source: &Source,
+    ) -> Service {
+        let comment = source.service(index);
+        let mut rpcs: Vec<Rpc> = service
+            .method
+            .iter()
+            .enumerate()
+            .map(|(rpc, method)| self.rpc(method, source.rpc(index, rpc)))
+            .collect();
+        // An rpc that has the name as its own is not shadowed by another's alias.
+        let mut taken: HashSet<String> = rpcs.iter().map(|rpc| rpc.wire.clone()).collect();
+        for rpc in &mut rpcs {
+            let alias = names::go_method(&rpc.wire);
+            rpc.alias = taken.insert(alias.clone()).then_some(alias);
+        }
+        let full = layout::full_name(&file.package, &[&service.name]);
+        let attributes = self.options.trait_attributes.iter();
+        let options = service.options.as_ref();
+        let of_file = file.options.as_ref();
+        Service {
+            proto: service.name.clone(),
+            wire: full.trim_start_matches('.').to_owned(),
+            rust: names::service(&service.name, &self.options.service_prefix),
+            docs: comments::document(comment.text),
+            deprecated: options.is_some_and(|options| options.deprecated)
+                || of_file.is_some_and(|options| options.deprecated),
+            attributes: attributes
+                .filter(|(service, _)| service.is_empty() || *service == full)
+                .map(|(_, attribute)| attribute.clone())
+                .collect(),
+            line: comment.line,
+            rpcs,
+        }
+    }
+
+    fn rpc(&self, method: &descriptor::Method, comment: Comment) -> Rpc {
+        Rpc {
+            wire: method.name.clone(),
+            alias: None,
+            rust: names::method(&method.name),
+            kind: match (method.client_streaming, method.server_streaming) {
+                (false, false) => Kind::Unary,
+                (false, true) => Kind::ServerStream,
+                (true, false) => Kind::ClientStream,
+                (true, true) => Kind::Bidi,
+            },
+            input: self.message(&method.input_type),
+            output: self.message(&method.output_type),
+            docs: comments::document(comment.text),
+            deprecated: method.options.as_ref().is_some_and(|o| o.deprecated),
+            line: comment.line,
+        }
+    }
+
+    fn message(&self, proto: &str) -> Message {
         Message {
             proto: proto.to_owned(),
-            rust: self.messages.get(proto).map(path),
+            rust: self.paths.get(proto).cloned(),
         }
     }
-}
-
-fn walk<'a>(
-    messages: &'a [DescriptorProto],
-    names: &mut Vec<&'a str>,
-    add: &mut impl FnMut(&[&'a str]),
-) {
-    for message in messages {
-        names.push(message.name());
-        add(names);
-        walk(&message.nested_type, names, add);
-        names.pop();
-    }
-}
-
-/// `.package.Outer.Inner`, as descriptors refer to it.
-fn full_name(package: &str, names: &[&str]) -> String {
-    let mut full = String::new();
-    for part in [package]
-        .iter()
-        .chain(names)
-        .filter(|part| !part.is_empty())
-    {
-        full.push('.');
-        full.push_str(part);
-    }
-    full
 }

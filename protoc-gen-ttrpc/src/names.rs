@@ -1,5 +1,6 @@
 //! Names: from .proto to Rust, and from .proto to what rust-protobuf makes of it.
 
+use heck::{ToSnakeCase, ToUpperCamelCase};
 use proc_macro2::{Ident, Span};
 
 /// Whether protoc would take this as a name; everything else stays out of Rust.
@@ -8,17 +9,17 @@ pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
-/// The trait of a service: as written, as far as Rust's lints allow.
-pub(crate) fn service(name: &str) -> String {
+/// The trait of a service: as written, as far as Rust's lints allow, behind a prefix.
+pub(crate) fn service(name: &str, prefix: &str) -> String {
     let mut camel: String = name.split('_').map(capitalize).collect();
     let is_acronym = camel.len() > 2 && !camel.contains(|c: char| c.is_ascii_lowercase());
     if is_acronym {
         camel = capitalize(&camel.to_ascii_lowercase());
     }
     match camel.chars().next() {
-        None => "Service".to_owned(),
-        Some(first) if first.is_ascii_digit() => format!("Service{camel}"),
-        Some(_) => camel,
+        None => format!("{prefix}Service"),
+        Some(first) if first.is_ascii_digit() => format!("{prefix}Service{camel}"),
+        Some(_) => format!("{prefix}{camel}"),
     }
 }
 
@@ -84,24 +85,13 @@ pub(crate) fn stem(proto_file: &str) -> String {
     base.chars().enumerate().map(valid).collect()
 }
 
-/// The module that rust-protobuf puts the messages of a .proto file into.
-///
-/// It suffixes its keywords with `_`; only it knows which those are.
-pub(crate) fn message_module(proto_file: &str) -> String {
-    protobuf_name(&stem(proto_file))
-}
-
 /// The path of a message in its module, as rust-protobuf has it.
 pub(crate) fn message_path(names: &[&str]) -> String {
-    let mut path = String::new();
-    if let Some((message, parents)) = names.split_last() {
-        for parent in parents {
-            path.push_str(&protobuf_name(&protobuf_parse::snake_case(parent)));
-            path.push_str("::");
-        }
-        path.push_str(&protobuf_name(&capitalize(message)));
-    }
-    path
+    nested(
+        names,
+        |parent| protobuf_name(&protobuf_parse::snake_case(parent)),
+        |message| protobuf_name(&capitalize(message)),
+    )
 }
 
 /// The files whose messages are in the crate `protobuf` itself, and where.
@@ -156,6 +146,56 @@ pub(crate) fn well_known(proto_file: &str) -> Option<&'static str> {
     Some(module)
 }
 
+/// What prost takes for messages that it has no type of its own for.
+pub(crate) const PROST_NATIVE: [(&str, &str); 10] = [
+    ("Empty", "()"),
+    ("BoolValue", "bool"),
+    ("BytesValue", "::prost::alloc::vec::Vec<u8>"),
+    ("DoubleValue", "f64"),
+    ("FloatValue", "f32"),
+    ("Int32Value", "i32"),
+    ("Int64Value", "i64"),
+    ("StringValue", "::prost::alloc::string::String"),
+    ("UInt32Value", "u32"),
+    ("UInt64Value", "u64"),
+];
+
+/// The path of a message in the module of its package, as prost has it.
+pub(crate) fn prost_path(names: &[&str]) -> String {
+    nested(names, prost_module, prost_type)
+}
+
+/// A module by prost: of a package's segment, or of what is nested in a message.
+pub(crate) fn prost_module(name: &str) -> String {
+    prost_escape(&name.to_snake_case())
+}
+
+/// A type by prost.
+pub(crate) fn prost_type(name: &str) -> String {
+    prost_escape(&name.to_upper_camel_case())
+}
+
+fn prost_escape(name: &str) -> String {
+    match name {
+        "_" | "extern" => format!("{name}_"),
+        _ if name.starts_with(|c: char| c.is_ascii_digit()) => format!("_{name}"),
+        _ => escape(name),
+    }
+}
+
+/// What is nested in a message is in a module with the name of the message.
+fn nested(
+    names: &[&str],
+    module: impl Fn(&str) -> String,
+    message: impl Fn(&str) -> String,
+) -> String {
+    let Some((last, parents)) = names.split_last() else {
+        return String::new();
+    };
+    let parents = parents.iter().map(|parent| module(parent) + "::");
+    parents.chain([message(last)]).collect()
+}
+
 /// An identifier or a word of a path; `r#` makes it a raw one.
 pub(crate) fn ident(word: &str) -> Ident {
     match word.strip_prefix("r#") {
@@ -175,8 +215,9 @@ pub(crate) fn escape(word: &str) -> String {
     }
 }
 
-/// The name that rust-protobuf makes of a word, usable in any edition.
-fn protobuf_name(word: &str) -> String {
+/// The name that rust-protobuf makes of a word, usable in any edition; it suffixes its
+/// keywords with `_`.
+pub(crate) fn protobuf_name(word: &str) -> String {
     // Its list of keywords is private; its name for a file of that name is not.
     let file = protobuf_codegen::proto_name_to_rs(&format!("{word}.proto"));
     let name = file.strip_suffix(".rs").unwrap_or(&file);
@@ -205,8 +246,9 @@ mod tests {
 
     #[test]
     fn services() {
+        assert_eq!(service("CRI", "Ttrpc"), "TtrpcCri");
         table(
-            service,
+            |name| service(name, ""),
             &[
                 ("Greeter", "Greeter"),
                 ("CRIService", "CRIService"),
@@ -266,7 +308,7 @@ mod tests {
     #[test]
     fn files() {
         table(
-            message_module,
+            |file| protobuf_name(&stem(file)),
             &[
                 ("greeter.proto", "greeter"),
                 ("a/b/foo-bar.v1.proto", "foo_bar_v1"),
@@ -292,5 +334,14 @@ mod tests {
             message_path(&["OuterMsg", "Type", "In"]),
             "outer_msg::type_::In"
         );
+    }
+
+    #[test]
+    fn messages_by_prost() {
+        assert_eq!(prost_path(&["inner_msg"]), "InnerMsg");
+        assert_eq!(prost_path(&["self"]), "Self_");
+        assert_eq!(prost_path(&["HTTPResponse", "_1"]), "http_response::_1");
+        assert_eq!(prost_path(&["Type", "In"]), "r#type::In");
+        assert_eq!(prost_module("extern"), "extern_");
     }
 }

@@ -1,85 +1,79 @@
-//! The options, defined once for the plugin's parameter, the command line and
-//! build scripts.
+//! The options: what they mean, whichever door they come through.
+//!
+//! `keys` defines them, once for the plugin's parameter, the command line and build
+//! scripts.
+
+mod keys;
+
+pub use keys::help;
 
 use crate::Problem;
 
-/// Where message types come from.
+/// Whose message types there are, or will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Messages {
-    /// From rust-protobuf's generator, in the same run.
+pub(crate) enum Backend {
     Protobuf,
-    /// From elsewhere: a run of its own, or another crate.
-    None,
+    Prost,
+    Buffa,
+}
+
+/// A pair of things of which at least one is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pick {
+    pub(crate) first: bool,
+    pub(crate) second: bool,
 }
 
 /// How to generate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    pub(crate) messages: Messages,
+    /// The asynchronous flavour, and the blocking one.
+    pub(crate) flavours: Pick,
+    /// Clients, and servers.
+    pub(crate) sides: Pick,
+    /// Whose generator is run for messages, if any is.
+    pub(crate) messages: Option<Backend>,
+    /// Whose messages they are if nobody's generator is run.
+    codec: Option<Backend>,
     /// The Rust path of the module that holds the message modules; empty if not
     /// set.
     pub(crate) message_path: String,
+    /// Full names of .proto, with the dot in front, and Rust paths.
+    pub(crate) extern_paths: Vec<(String, String)>,
+    pub(crate) runtime_path: String,
+    pub(crate) file_suffix: String,
+    pub(crate) service_prefix: String,
+    pub(crate) required_methods: bool,
+    /// Full names of services, or nothing for all, and attributes.
+    pub(crate) trait_attributes: Vec<(String, String)>,
+    /// Names modules after the whole path of a file.
+    pub(crate) path_modules: bool,
     pub(crate) mod_rs: bool,
 }
-
-/// One option, as a user sees it.
-struct Key {
-    name: &'static str,
-    /// The values it takes, as the help shows them.
-    values: &'static str,
-    help: &'static str,
-    /// Takes the value, or names the valid ones.
-    set: fn(&mut Options, &str) -> Result<(), &'static [&'static str]>,
-}
-
-const KEYS: &[Key] = &[
-    Key {
-        name: "messages",
-        values: "protobuf|none",
-        help: "generate message types with rust-protobuf (default), or none",
-        set: |options, value| {
-            options.messages = match value {
-                "protobuf" => Messages::Protobuf,
-                "none" => Messages::None,
-                _ => return Err(&["protobuf", "none"]),
-            };
-            Ok(())
-        },
-    },
-    Key {
-        name: "message_path",
-        values: "<Rust path>",
-        help: "with messages=none: the module that holds the message modules,\nsuch as crate::protos",
-        set: |options, value| {
-            if !is_rust_path(value) {
-                return Err(&["crate::protos"]);
-            }
-            options.message_path = value.to_owned();
-            Ok(())
-        },
-    },
-    Key {
-        name: "mod_rs",
-        values: "true|false",
-        help: "write a mod.rs that lists the generated modules (default: false\nunder protoc and buf, true for `compile` and in build scripts)",
-        set: |options, value| {
-            options.mod_rs = match value {
-                "true" => true,
-                "false" => false,
-                _ => return Err(&["true", "false"]),
-            };
-            Ok(())
-        },
-    },
-];
 
 impl Options {
     /// The options of a run as a plugin, which knows only the files of one
     /// directory and leaves `mod.rs` to its user.
     pub(crate) fn plugin() -> Self {
         Self {
-            messages: Messages::Protobuf,
+            flavours: Pick {
+                first: true,
+                second: false,
+            },
+            sides: Pick {
+                first: true,
+                second: true,
+            },
+            messages: Some(Backend::Protobuf),
+            codec: None,
             message_path: String::new(),
+            extern_paths: Vec::new(),
+            runtime_path: "::ttrpc_runtime".to_owned(),
+            file_suffix: "_ttrpc".to_owned(),
+            service_prefix: String::new(),
+            required_methods: false,
+            trait_attributes: Vec::new(),
+            path_modules: false,
             mod_rs: false,
         }
     }
@@ -90,6 +84,12 @@ impl Options {
             mod_rs: true,
             ..Self::plugin()
         }
+    }
+
+    /// Whose messages the services take and give.
+    pub(crate) fn backend(&self) -> Backend {
+        let elsewhere = self.codec.unwrap_or(Backend::Protobuf);
+        self.messages.unwrap_or(elsewhere)
     }
 
     /// Takes `pairs` of keys and values, or says everything that is wrong with them.
@@ -103,10 +103,10 @@ impl Options {
     {
         let mut problems: Vec<Problem> = pairs
             .into_iter()
-            .filter_map(|(key, value)| self.set(key.as_ref(), value.as_ref()).err())
+            .filter_map(|(key, value)| keys::set(&mut self, key.as_ref(), value.as_ref()).err())
             .collect();
         if problems.is_empty() {
-            problems.extend(self.contradiction());
+            problems.extend(self.contradictions());
         }
         if problems.is_empty() {
             Ok(self)
@@ -115,36 +115,33 @@ impl Options {
         }
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Result<(), Problem> {
-        let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            let names = KEYS.iter().map(|known| known.name);
-            return Err(Problem::new(
-                format!("there is no option `{key}`"),
-                format!("the nearest is `{}`", nearest(key, names)),
-            ));
-        };
-        (known.set)(self, value).map_err(|valid| {
-            let valid = valid.iter().copied();
-            Problem::new(
-                format!("option `{key}` can't be `{value}`"),
-                format!("the nearest valid value is `{}`", nearest(value, valid)),
-            )
-        })
-    }
-
-    fn contradiction(&self) -> Option<Problem> {
+    fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
         match (self.messages, self.message_path.is_empty()) {
-            (Messages::None, true) => Some(Problem::new(
+            (None, true) => problems.push(Problem::new(
                 "with `messages=none` the services don't know where their messages are",
                 "say it with `message_path`, such as `message_path=crate::protos`",
             )),
-            (Messages::Protobuf, false) => Some(Problem::new(
-                "with `messages=protobuf` the messages are generated beside the services, \
-                 so that `message_path` means nothing",
+            (Some(backend), false) => problems.push(Problem::new(
+                format!(
+                    "with `messages={}` the messages are generated beside the services, \
+                     so that `message_path` means nothing",
+                    keys::name(backend)
+                ),
                 "leave it out, or add `messages=none`",
             )),
-            _ => None,
+            _ => {}
         }
+        if let (Some(messages), Some(codec)) = (self.messages, self.codec) {
+            if messages != codec {
+                let (messages, codec) = (keys::name(messages), keys::name(codec));
+                problems.push(Problem::new(
+                    format!("`codec={codec}` can't encode what `messages={messages}` generates"),
+                    "leave `codec` out, or take the messages from elsewhere with `messages=none`",
+                ));
+            }
+        }
+        problems
     }
 }
 
@@ -173,93 +170,5 @@ pub(crate) fn split(parameter: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The options as the help of the command line shows them, one a paragraph.
-pub fn help() -> String {
-    let mut text = String::new();
-    for Key {
-        name, values, help, ..
-    } in KEYS
-    {
-        let help = help.replace('\n', "\n          ");
-        text.push_str(&format!("  {name}={values}\n          {help}\n"));
-    }
-    text
-}
-
-fn nearest<'a>(word: &str, valid: impl Iterator<Item = &'a str>) -> &'a str {
-    valid
-        .min_by_key(|valid| strsim::osa_distance(word, valid))
-        .unwrap_or_default()
-}
-
-/// Whether this is a path to a module: names only, optionally absolute.
-fn is_rust_path(text: &str) -> bool {
-    let path = text.strip_prefix("::").unwrap_or(text);
-    let is_module = |name: &str| {
-        matches!(name, "crate" | "self" | "super") || syn::parse_str::<syn::Ident>(name).is_ok()
-    };
-    path.split("::").all(is_module)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(parameter: &str) -> Result<Options, Vec<String>> {
-        Options::plugin()
-            .with(split(parameter))
-            .map_err(|problems| problems.iter().map(Problem::to_string).collect())
-    }
-
-    #[test]
-    fn nothing_is_the_default() {
-        assert_eq!(parse(""), Ok(Options::plugin()));
-        assert_eq!(parse(" , ,"), Ok(Options::plugin()));
-    }
-
-    #[test]
-    fn blanks_repeats_and_bare_keys() {
-        let parsed = parse(" mod_rs=false , messages = none,message_path=a::b, mod_rs").unwrap();
-        assert!(parsed.mod_rs);
-        assert_eq!(parsed.messages, Messages::None);
-        assert_eq!(parsed.message_path, "a::b");
-    }
-
-    #[test]
-    fn an_escaped_comma_does_not_separate() {
-        let pairs = split(r"a=x\,y,b=\z");
-        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (&**k, &**v)).collect();
-        assert_eq!(pairs, [("a", "x,y"), ("b", r"\z")]);
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_named() {
-        let problems = parse("mesages=none,mod_rs=yes,messages=prtobuf").unwrap_err();
-        assert_eq!(
-            problems,
-            [
-                "there is no option `mesages`; the nearest is `messages`",
-                "option `mod_rs` can't be `yes`; the nearest valid value is `true`",
-                "option `messages` can't be `prtobuf`; the nearest valid value is `protobuf`",
-            ]
-        );
-    }
-
-    #[test]
-    fn message_path_goes_with_messages_none() {
-        assert!(parse("messages=none").is_err());
-        assert!(parse("message_path=crate::protos").is_err());
-        for path in [
-            "crate",
-            "::protos",
-            "super::super::a",
-            "r#move::b",
-            "self::a",
-        ] {
-            assert!(parse(&format!("messages=none,message_path={path}")).is_ok());
-        }
-        for path in ["", "::", "a::", "a-b", "a<b>", "a.b", "fn", "a b"] {
-            assert!(parse(&format!("messages=none,message_path={path}")).is_err());
-        }
-    }
-}
+mod tests;

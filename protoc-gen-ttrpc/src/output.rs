@@ -11,6 +11,10 @@ use crate::Error;
 pub(crate) struct Output {
     /// Its name, relative to the output directory.
     pub(crate) name: String,
+    /// The module that it is, from the outermost in; nothing for the outermost itself.
+    pub(crate) module: Vec<String>,
+    /// What that module holds.
+    pub(crate) docs: String,
     /// Its text.
     pub(crate) content: String,
 }
@@ -24,7 +28,7 @@ pub(crate) fn write(outputs: &[Output], directory: &Path) -> Result<(), Error> {
         move |source: io::Error| Error::Io { path, source }
     };
     fs::create_dir_all(directory).map_err(failed(directory))?;
-    for Output { name, content } in outputs {
+    for Output { name, content, .. } in outputs {
         let path = directory.join(name);
         if fs::read(&path).is_ok_and(|old| old == content.as_bytes()) {
             continue;

@@ -2,31 +2,57 @@
 
 use std::collections::BTreeSet;
 
-use protobuf::Message;
-use protobuf::descriptor::FileDescriptorProto;
-use protobuf::plugin::CodeGeneratorRequest;
+use bytes::Bytes;
+use prost::{DecodeError, Message};
 
 use crate::Error;
+use crate::descriptor::{self, PluginRequest};
 
 /// The input of one run, whichever door it came through.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     /// Every file, those that are only imported included.
-    pub(crate) files: Vec<FileDescriptorProto>,
+    pub(crate) files: Vec<File>,
     /// The files whose services are generated.
     pub(crate) services: Vec<String>,
     /// The files whose messages are generated.
     pub(crate) messages: Vec<String>,
 }
 
+/// One .proto file.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// What services need of it.
+    pub(crate) descriptor: descriptor::File,
+    /// The whole `FileDescriptorProto`, for those who generate messages.
+    pub(crate) bytes: Bytes,
+}
+
+impl std::ops::Deref for File {
+    type Target = descriptor::File;
+
+    fn deref(&self) -> &Self::Target {
+        &self.descriptor
+    }
+}
+
+/// Decodes files, each from a `FileDescriptorProto`.
+pub(crate) fn files(files: Vec<Bytes>) -> Result<Vec<File>, DecodeError> {
+    let file = |bytes: Bytes| {
+        descriptor::File::decode(bytes.clone()).map(|descriptor| File { descriptor, bytes })
+    };
+    files.into_iter().map(file).collect()
+}
+
 /// Decodes a `CodeGeneratorRequest`, and returns it with the plugin's parameter.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Request, String), Error> {
-    let request = CodeGeneratorRequest::parse_from_bytes(bytes)
-        .map_err(|error| Error::Malformed(format!("it can't be decoded: {error}")))?;
+pub(crate) fn decode(bytes: Bytes) -> Result<(Request, String), Error> {
+    let malformed = |error| Error::Malformed(format!("it can't be decoded: {error}"));
+    let request = PluginRequest::decode(bytes).map_err(malformed)?;
     if request.file_to_generate.is_empty() {
         return Err(Error::Malformed("it names no file to generate".to_owned()));
     }
-    let known: BTreeSet<&str> = request.proto_file.iter().map(|file| file.name()).collect();
+    let files = files(request.proto_file).map_err(malformed)?;
+    let known: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
     for name in &request.file_to_generate {
         if !known.contains(name.as_str()) {
             return Err(Error::Malformed(format!(
@@ -37,9 +63,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Request, String), Error> {
     let mut asked = BTreeSet::new();
     let mut services = request.file_to_generate;
     services.retain(|name| asked.insert(name.clone()));
-    let parameter = request.parameter.unwrap_or_default();
+    let parameter = request.parameter;
     let request = Request {
-        files: request.proto_file,
+        files,
         messages: services.clone(),
         services,
     };
@@ -52,26 +78,17 @@ pub(crate) enum Syntax {
     Proto2,
     Proto3,
     /// The number of an edition: 1000 is 2023, 1001 is 2024.
-    Edition(u64),
+    Edition(i32),
     /// Something that is not known yet.
     Unknown,
 }
 
-/// `FileDescriptorProto.edition`, which is younger than rust-protobuf 3.7.
-const EDITION_FIELD: u32 = 14;
-
 impl Syntax {
-    pub(crate) fn of(file: &FileDescriptorProto) -> Self {
-        match file.syntax() {
+    pub(crate) fn of(file: &descriptor::File) -> Self {
+        match file.syntax.as_str() {
             "" | "proto2" => Self::Proto2,
             "proto3" => Self::Proto3,
-            "editions" => {
-                let fields = file.special_fields.unknown_fields();
-                match fields.get(EDITION_FIELD) {
-                    Some(protobuf::UnknownValueRef::Varint(edition)) => Self::Edition(edition),
-                    _ => Self::Unknown,
-                }
-            }
+            "editions" => Self::Edition(file.edition),
             _ => Self::Unknown,
         }
     }

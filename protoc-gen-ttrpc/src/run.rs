@@ -1,26 +1,32 @@
 //! One run: a request and options in, files out.
 
+use std::collections::HashMap;
+
 use crate::emit::Template;
+use crate::layout::{Layout, Modules};
 use crate::model::File;
-use crate::options::{Messages, Options};
+use crate::options::Options;
 use crate::output::Output;
 use crate::request::Request;
-use crate::{Error, Problem, check, messages, model, names, text};
-
-/// The codec of rust-protobuf's messages.
-const PROTOBUF: &str = "::ttrpc_runtime::codec::Protobuf";
+use crate::{Error, Problem, check, messages, model, names, text, tree};
 
 /// Generates what the request asks for, or says everything that is in the way.
 pub(crate) fn run(request: &Request, options: &Options) -> Result<Vec<Output>, Error> {
     none(check::request(request))?;
-    let mut files = model::files(request, options);
-    let mut problems = check::model(request, &files, options);
+    let modules = Modules::of(request, options);
+    let mut problems = check::syntax(request);
+    problems.extend(messages::problems(request, options));
+    let own = match problems.is_empty() {
+        true => messages::paths(request, options)?,
+        false => HashMap::new(),
+    };
+    let layout = Layout::new(&modules, options, own);
+    let mut files = model::files(request, options, &layout);
+    problems.extend(check::model(request, &files, options, &layout));
     files.retain(|file| !file.services.is_empty());
-    let with_messages = options.messages == Messages::Protobuf;
-    let messages = messages::wanted(request).filter(|_| with_messages);
     problems.extend(check::outputs(
-        messages
-            .map(|file| (file.as_str(), messages::file_name(file)))
+        messages::outputs(request, &layout, options)
+            .into_iter()
             .chain(
                 files
                     .iter()
@@ -29,13 +35,11 @@ pub(crate) fn run(request: &Request, options: &Options) -> Result<Vec<Output>, E
     ));
     none(problems)?;
 
-    let mut outputs = services(&files)?;
-    if with_messages {
-        outputs.extend(messages::generate(request)?);
-    }
+    let mut outputs = services(files, options)?;
+    outputs.extend(messages::generate(request, &layout, options)?);
     outputs.sort_by(|a, b| a.name.cmp(&b.name));
     if options.mod_rs {
-        outputs.push(mod_rs(&outputs, &files));
+        outputs.push(tree::mod_rs(&outputs));
     }
     Ok(outputs)
 }
@@ -50,41 +54,42 @@ fn none(problems: Vec<Problem>) -> Result<(), Error> {
 
 /// The name of the file that the services of a .proto file go to.
 fn file_name(file: &File) -> String {
-    format!("{}_ttrpc.rs", names::stem(&file.proto))
+    format!("{}.rs", file.stem)
 }
 
-fn services(files: &[File]) -> Result<Vec<Output>, Error> {
-    let template = Template::parse(protoc_gen_ttrpc_templates::ASYNCHRONOUS, PROTOBUF);
-    let template = template.map_err(|error| {
-        let what = format!("the template is not Rust: {error}");
-        Problem::new(what, "this is a bug of protoc-gen-ttrpc; report it")
-    })?;
-    let output = |file: &File| {
-        let services = file.services.iter();
-        let items = services.flat_map(|service| template.instantiate(service));
+fn services(files: Vec<File>, options: &Options) -> Result<Vec<Output>, Error> {
+    let template = |is_wanted: bool, text, nested| {
+        let template = is_wanted.then(|| Template::new(text, options, nested));
+        template.transpose().map_err(|error| {
+            let what = format!("the template is not Rust: {error}");
+            Problem::new(what, "this is a bug of protoc-gen-ttrpc; report it")
+        })
+    };
+    let flavours = options.flavours;
+    let asynchronous = protoc_gen_ttrpc_templates::ASYNCHRONOUS;
+    let asynchronous = template(flavours.first, asynchronous, false)?;
+    let blocking = template(flavours.second, protoc_gen_ttrpc_templates::BLOCKING, true)?;
+    let output = |file: File| {
+        let mut content = text::header(Some(&file.proto));
+        if let Some(template) = &asynchronous {
+            for service in &file.services {
+                text::print(&mut content, template.instantiate(service));
+            }
+        }
+        if let Some(template) = &blocking {
+            let mut inner = String::new();
+            for service in &file.services {
+                text::print(&mut inner, template.instantiate(service));
+            }
+            let docs = "The same for threads, without an async runtime.";
+            text::module(&mut content, docs, "blocking", &inner);
+        }
         Output {
-            name: file_name(file),
-            content: text::print(text::header(Some(&file.proto)), items.collect()),
+            name: file_name(&file),
+            module: vec![names::escape(&file.stem)],
+            docs: format!("The services of `{}`.", file.proto),
+            content,
         }
     };
-    Ok(files.iter().map(output).collect())
-}
-
-/// A module that has the others as its own.
-fn mod_rs(outputs: &[Output], files: &[File]) -> Output {
-    let mut content = text::header(None);
-    for Output { name, .. } in outputs {
-        // Messages are documented by an inner comment, which services can't have:
-        // they may be included.
-        if let Some(file) = files.iter().find(|file| file_name(file) == *name) {
-            content.push_str(&format!("\n/// The services of `{}`.", file.proto));
-        }
-        let module = names::escape(name.trim_end_matches(".rs"));
-        content.push_str(&format!("\npub mod {module};"));
-    }
-    content.push('\n');
-    Output {
-        name: "mod.rs".to_owned(),
-        content,
-    }
+    Ok(files.into_iter().map(output).collect())
 }

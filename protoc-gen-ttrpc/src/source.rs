@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
-use protobuf::descriptor::FileDescriptorProto;
-use protobuf::descriptor::source_code_info::Location;
+use prost::Message;
+
+use crate::descriptor::{File, Location, SourceInfo};
 
 /// The field numbers that the paths of `SourceCodeInfo` are made of.
 const SERVICE: i32 = 6;
 const METHOD: i32 = 2;
 
 /// What is known of the services of one file.
-pub(crate) struct Source<'a> {
-    locations: HashMap<&'a [i32], &'a Location>,
+#[derive(Default)]
+pub(crate) struct Source {
+    locations: HashMap<Vec<i32>, Location>,
 }
 
 /// What is written beside a service or an rpc.
@@ -22,22 +24,24 @@ pub(crate) struct Comment<'a> {
     pub(crate) line: Option<u32>,
 }
 
-impl<'a> Source<'a> {
-    pub(crate) fn of(file: &'a FileDescriptorProto) -> Self {
-        let locations = file.source_code_info.location.iter();
+impl Source {
+    pub(crate) fn of(file: &File) -> Self {
+        // Without it there are no comments, and services all the same.
+        let source = SourceInfo::decode(file.source_code_info.clone()).unwrap_or_default();
+        let locations = source.location.into_iter();
         Self {
             locations: locations
                 .filter(|location| location.path.first() == Some(&SERVICE))
-                .map(|location| (location.path.as_slice(), location))
+                .map(|mut location| (std::mem::take(&mut location.path), location))
                 .collect(),
         }
     }
 
-    pub(crate) fn service(&self, service: usize) -> Comment<'a> {
+    pub(crate) fn service(&self, service: usize) -> Comment<'_> {
         self.at(&[Some(SERVICE), i32::try_from(service).ok()])
     }
 
-    pub(crate) fn rpc(&self, service: usize, rpc: usize) -> Comment<'a> {
+    pub(crate) fn rpc(&self, service: usize, rpc: usize) -> Comment<'_> {
         self.at(&[
             Some(SERVICE),
             i32::try_from(service).ok(),
@@ -46,13 +50,13 @@ impl<'a> Source<'a> {
         ])
     }
 
-    fn at(&self, path: &[Option<i32>]) -> Comment<'a> {
+    fn at(&self, path: &[Option<i32>]) -> Comment<'_> {
         let path: Option<Vec<i32>> = path.iter().copied().collect();
         let Some(location) = path.and_then(|path| self.locations.get(path.as_slice())) else {
             return Comment::default();
         };
-        let text = match location.leading_comments() {
-            "" => location.trailing_comments(),
+        let text = match location.leading_comments.as_str() {
+            "" => location.trailing_comments.as_str(),
             leading => leading,
         };
         let line = location.span.first();

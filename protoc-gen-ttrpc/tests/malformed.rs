@@ -101,9 +101,9 @@ fn every_answer_says_what_is_supported() {
 #[test]
 fn what_is_asked_for_twice_is_generated_once() {
     let mut request = request(&["greeter.proto"]);
-    let once = generate(&request.write_to_bytes().unwrap()).unwrap();
+    let once = generate(request.write_to_bytes().unwrap()).unwrap();
     request.file_to_generate.push("greeter.proto".to_owned());
-    assert_eq!(generate(&request.write_to_bytes().unwrap()).unwrap(), once);
+    assert_eq!(generate(request.write_to_bytes().unwrap()).unwrap(), once);
 }
 
 /// Descriptors that no compiler makes are problems; they go back to who sent them.
@@ -139,7 +139,7 @@ fn inconsistent_descriptors_are_problems() {
     for (spoil, message) in cases {
         let mut request = request(&["greeter.proto"]);
         spoil(&mut request);
-        let response = generate(&request.write_to_bytes().unwrap()).unwrap();
+        let response = generate(request.write_to_bytes().unwrap()).unwrap();
         let response = CodeGeneratorResponse::parse_from_bytes(&response).unwrap();
         assert_eq!(response.error(), message);
         assert_eq!(response.file, []);
@@ -150,7 +150,7 @@ fn inconsistent_descriptors_are_problems() {
 #[test]
 fn no_request_is_a_reason_to_panic() {
     let bytes = request(&["messages.proto"]).write_to_bytes().unwrap();
-    let answer = |bytes: &[u8]| match generate(bytes) {
+    let answer = |bytes: &[u8]| match generate(bytes.to_vec()) {
         Ok(_) | Err(Error::Malformed(_)) => {}
         Err(other) => panic!("{other}"),
     };

@@ -57,18 +57,18 @@ types.proto:4: services `FooClient` and `foo` both become a Rust type `FooClient
 types.proto:4: services `Foo` and `foo` both become a Rust type `FooServer`; rename one of them, or move it to a file of its own",
     },
     Rejected {
-        what: "files with one name in Rust",
+        what: "files with one name in Rust, whatever their path",
         files: &[
             ("a/same.proto", "syntax = 'proto3'; message A {} service S {}"),
-            ("b/same.proto", "syntax = 'proto3'; message B {} service T {}"),
+            ("a_same.proto", "syntax = 'proto3'; message B {} service T {}"),
             ("sa-me.proto", "syntax = 'proto3';"),
             ("sa_me.proto", "syntax = 'proto3';"),
         ],
-        options: &[],
+        options: &[("modules", "path")],
         message: "\
-b/same.proto: this file and `a/same.proto` both become `same.rs`; rename one of them, or generate them into different directories
+a_same.proto: this file and `a/same.proto` both become `a_same.rs`; rename one of them, or generate them into different directories
 sa_me.proto: this file and `sa-me.proto` both become `sa_me.rs`; rename one of them, or generate them into different directories
-b/same.proto: this file and `a/same.proto` both become `same_ttrpc.rs`; rename one of them, or generate them into different directories",
+a_same.proto: this file and `a/same.proto` both become `a_same_ttrpc.rs`; rename one of them, or generate them into different directories",
     },
     Rejected {
         what: "messages over services",
@@ -83,10 +83,10 @@ foo.proto: this file and `foo_ttrpc.proto` both become `foo_ttrpc.rs`; rename on
     Rejected {
         what: "options",
         files: &[("empty.proto", "syntax = 'proto3';")],
-        options: &[("message", "none"), ("messages", "prost"), ("message_path", "a-b")],
+        options: &[("message", "none"), ("messages", "prots"), ("message_path", "a-b")],
         message: "\
 there is no option `message`; the nearest is `messages`
-option `messages` can't be `prost`; the nearest valid value is `none`
+option `messages` can't be `prots`; the nearest valid value is `prost`
 option `message_path` can't be `a-b`; the nearest valid value is `crate::protos`",
     },
     Rejected {
@@ -167,8 +167,7 @@ fn protoc_shows_what_is_wrong() {
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
         "\
---ttrpc_out: twins.proto: rust-protobuf 3.7 can't generate messages of an edition; use proto2 or proto3, or take the messages from elsewhere with `messages=none`
-twins.proto:5: rpcs `A` and `a` of `S` both become a Rust method `a`; rename one of them
+--ttrpc_out: twins.proto:5: rpcs `A` and `a` of `S` both become a Rust method `a`; rename one of them
 "
     );
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);

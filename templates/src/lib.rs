@@ -32,6 +32,9 @@
 /// The template of the asynchronous flavour.
 pub const ASYNCHRONOUS: &str = include_str!("asynchronous.rs");
 
+/// The template of the blocking flavour.
+pub const BLOCKING: &str = include_str!("blocking.rs");
+
 #[cfg(test)]
 mod asynchronous;
 

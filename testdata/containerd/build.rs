@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn source_of(package: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let metadata = Command::new(std::env::var("CARGO")?)
         .args(["metadata", "--format-version=1", "--offline", "--locked"])
+        // What other platforms need has not been fetched.
+        .args(["--filter-platform", &std::env::var("TARGET")?])
         .output()?;
     let text = String::from_utf8(metadata.stdout)?;
     let manifest = text

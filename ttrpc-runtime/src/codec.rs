@@ -7,10 +7,28 @@ use bytes::Bytes;
 
 use crate::error::Error;
 
+#[cfg(feature = "buffa")]
+mod buffa;
+#[cfg(feature = "prost")]
+mod prost;
 #[cfg(feature = "protobuf")]
 mod protobuf;
+
+#[cfg(feature = "buffa")]
+pub use self::buffa::Buffa;
+#[cfg(feature = "prost")]
+pub use self::prost::Prost;
 #[cfg(feature = "protobuf")]
 pub use self::protobuf::Protobuf;
+/// The crate whose [`Bytes`] payloads and generated messages are made of.
+pub use bytes;
+
+/// The name of a message's type; the path to it is its program's own business.
+#[cfg(any(feature = "buffa", feature = "prost"))]
+fn name_of<M>() -> &'static str {
+    let path = std::any::type_name::<M>();
+    path.rsplit("::").next().unwrap_or(path)
+}
 
 /// Encodes and decodes messages of type `M`.
 ///

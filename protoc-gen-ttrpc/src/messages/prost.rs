@@ -1,0 +1,95 @@
+//! Messages by prost.
+
+use std::collections::BTreeMap;
+
+use ::prost::Message as _;
+use ::protobuf::Message as _;
+use prost_build::{Config, Module};
+use prost_types::FileDescriptorProto;
+
+use super::{document, guarded, include, lowered, wanted};
+use crate::layout::{self, Layout};
+use crate::options::Backend;
+use crate::output::Output;
+use crate::request::{File, Request};
+use crate::{Error, Problem, text};
+
+/// Generates one file a package.
+pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>, Error> {
+    let mut config = Config::new();
+    config.bytes(["."]);
+    let mut elsewhere = std::collections::BTreeSet::new();
+    for file in &request.files {
+        for place in layout::types(file) {
+            let name = place.full_name();
+            if let Some(path) = layout.external(&place) {
+                // By its exact name: of shorter ones prost changes the path.
+                if elsewhere.insert(name.clone()) {
+                    config.extern_path(name, path);
+                }
+            }
+        }
+    }
+
+    let mut packages: BTreeMap<Module, Vec<&File>> = BTreeMap::new();
+    for file in wanted(request, Backend::Prost) {
+        let module = Module::from_protobuf_package_name(&file.package);
+        packages.entry(module).or_default().push(file);
+    }
+    let mut descriptors = Vec::new();
+    for (module, files) in &packages {
+        for file in files {
+            descriptors.push((module.clone(), descriptor(file)?));
+        }
+    }
+    let mut texts = guarded("prost", || {
+        config
+            .generate(descriptors)
+            .map_err(|error| error.to_string())
+    })?;
+
+    let outputs = packages.into_iter().filter_map(|(module, files)| {
+        let text = texts.remove(&module)?;
+        let package = files.first().map(|file| file.package.as_str())?;
+        Some(Output {
+            name: format!("{}.rs", if package.is_empty() { "_" } else { package }),
+            module: module.parts().map(str::to_owned).collect(),
+            docs: match package {
+                "" => "The messages of no package.".to_owned(),
+                package => format!("The messages of package `{package}`."),
+            },
+            content: tidy(package, &text),
+        })
+    });
+    Ok(outputs.collect())
+}
+
+fn descriptor(file: &File) -> Result<FileDescriptorProto, Error> {
+    let malformed = |error: &dyn std::fmt::Display| {
+        let what = format!("its descriptor can't be decoded: {error}");
+        let problem = Problem::new(what, "send descriptors as protoc makes them");
+        Error::from(problem.at(&file.name, None))
+    };
+    let mut descriptor = lowered(file, Backend::Prost)?;
+    document(&mut descriptor);
+    // Services are not its business.
+    descriptor.service.clear();
+    let bytes = descriptor
+        .write_to_bytes()
+        .map_err(|error| malformed(&error))?;
+    FileDescriptorProto::decode(bytes.as_slice()).map_err(|error| malformed(&error))
+}
+
+fn tidy(package: &str, text: &str) -> String {
+    let header = text::header_by(&format!("package {package}"), "prost-build");
+    // It puts addresses in angle brackets that are in some already.
+    let text = text.replace("<<http", "<http");
+    let lines = text.lines().filter(|line| !line.starts_with("// "));
+    let lines: Vec<String> = lines
+        .map(|line| match line.contains("<http") {
+            true => line.replace(">>", ">"),
+            false => line.to_owned(),
+        })
+        .collect();
+    include(header, lines.iter().map(String::as_str))
+}
