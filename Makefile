@@ -1,7 +1,7 @@
 # What a newcomer runs. CARGO can name another cargo.
 CARGO ?= cargo
 
-.PHONY: demo test interop lint golden bench bench-quick
+.PHONY: demo test interop lint golden bench bench-quick size scale guard guard-update bench-record
 
 # A server and a client, two processes, one call of each kind; with FLAVOUR=blocking without
 # an asynchronous runtime.
@@ -27,6 +27,7 @@ lint:
 	done
 	$(CARGO) clippy --package protoc-gen-ttrpc --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
+	$(CARGO) fmt --manifest-path testdata/bench/Cargo.toml --all --check
 
 # Rewrites the expected outputs of the generator.
 golden:
@@ -40,6 +41,22 @@ bench:
 
 bench-quick:
 	@$(BENCH) rates --quick
+
+# What it takes to be there and what a call takes; and both as connections and streams grow.
+size scale:
+	$(BENCH) $@
+
+# Fails where a call takes more instructions or allocations than committed; the other one
+# commits to what it takes now.
+guard:
+	$(BENCH) guard
+
+guard-update:
+	$(BENCH) guard --update
+
+# Keeps what bench, size and scale have left in target/bench.
+bench-record:
+	$(BENCH) record
 
 BENCH = $(CARGO) run --quiet --release --locked --manifest-path testdata/bench/Cargo.toml \
 	--target-dir target/bench/build --package bench-runner --
