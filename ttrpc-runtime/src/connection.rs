@@ -353,6 +353,9 @@ impl<S: Share> Streams for S {
 pub(crate) trait Answers: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
 
+    /// Whether handlers are threads: these can't be stopped, only told.
+    fn is_threaded(&self) -> bool;
+
     /// Says what kind of call it is, and what ends its context if that outlives the
     /// handler.
     fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>);
@@ -370,6 +373,10 @@ pub(crate) trait Answers: Streams {
 impl<S: Share<End = server::Connection<Slot>>> Answers for S {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams> {
         self
+    }
+
+    fn is_threaded(&self) -> bool {
+        S::THREADS
     }
 
     fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>) {

@@ -107,8 +107,10 @@ pub(super) struct Shared<H: Host> {
     writing: bool,
     /// A thread waits until it does.
     writer_waits: bool,
-    /// The thread that would read, if a full inbox did not forbid it.
-    stalled: Option<Waker>,
+    /// The thread that waits as the one who reads.
+    reader: Option<Waker>,
+    /// Whether a full inbox forbids it to.
+    stalled: bool,
     /// Threads that sleep while another one reads.
     followers: BTreeMap<u64, Waker>,
     next_follower: u64,
@@ -119,6 +121,14 @@ pub(super) struct Shared<H: Host> {
 }
 
 impl<H: Host> Shared<H> {
+    /// Makes this thread one of those that are woken when nobody reads any more.
+    fn enlist(&mut self) -> u64 {
+        let key = self.next_follower;
+        self.next_follower += 1;
+        self.followers.insert(key, park::waker());
+        key
+    }
+
     /// Gives memory back that an idle connection does not need.
     pub(super) fn release(&mut self) {
         self.output.release();
@@ -178,7 +188,8 @@ impl<H: Host> Connection<H> {
                 output: Output::default(),
                 writing: false,
                 writer_waits: false,
-                stalled: None,
+                reader: None,
+                stalled: false,
                 followers: BTreeMap::new(),
                 next_follower: 0,
                 last_sent: None,
@@ -222,7 +233,7 @@ impl<H: Host> Connection<H> {
         shared.state.blocked = false;
         let sleepers = std::mem::take(&mut shared.followers).into_values();
         sleepers.for_each(|sleeper| after.woken.wake(Some(sleeper)));
-        after.woken.wake(shared.stalled.take());
+        after.woken.wake(shared.reader.take());
         // Whoever reads or writes learns it by this.
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
@@ -432,8 +443,10 @@ impl<H: Host> Connection<H> {
         }
         if shared.state.link().is_drained() && shared.output.is_empty() {
             self.end(shared, Error::closed("the connection was closed"), after);
-        } else if shared.stalled.is_some() {
-            after.woken.wake(shared.stalled.take());
+        } else if shared.reader.is_some() && (shared.stalled || !H::PASSES_ON) {
+            // It may go on, or has to be done sooner than it thinks. Whoever calls keeps his
+            // own time.
+            after.woken.wake(shared.reader.take());
         } else if shared.reading == Reading::Free && shared.state.endpoint.wants_read() {
             if let Some(this) = self.this.upgrade() {
                 self.host.resume(&this, shared);
@@ -465,12 +478,16 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Leaves the writing to the host, if it is not done and nobody waits for it.
+    /// Leaves the writing to whoever reads or to the host, if it is not done and nobody
+    /// waits for it.
     pub(super) fn give_up_writing(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
-        if shared.state.blocked && !shared.writer_waits {
-            if let Err(error) = self.host.blocked(self, shared) {
-                self.end(shared, Error::connection_lost(error), after);
-            }
+        if !shared.state.blocked || shared.writer_waits {
+            return;
+        }
+        if shared.reader.is_some() {
+            after.woken.wake(shared.reader.take());
+        } else if let Err(error) = self.host.blocked(self, shared) {
+            self.end(shared, Error::connection_lost(error), after);
         }
     }
 
@@ -489,6 +506,17 @@ impl<H: Host> Connection<H> {
         shared
     }
 
+    /// Ends the waiting for the reading to become free. A thread that was woken because it
+    /// is has to take it, or to wake another one.
+    fn strike_off(&self, shared: &mut Shared<H>, key: u64) {
+        let chosen = shared.followers.remove(&key).is_none();
+        if chosen && shared.reading == Reading::Free {
+            if let Some(this) = self.this.upgrade() {
+                park::takes_baton(this);
+            }
+        }
+    }
+
     /// Sleeps while another thread reads.
     fn follow<'a>(
         &'a self,
@@ -497,20 +525,13 @@ impl<H: Host> Connection<H> {
         thread: &Parker,
         after: &mut After<'_, H>,
     ) {
-        let key = shared.next_follower;
-        shared.next_follower += 1;
-        shared.followers.insert(key, park::waker());
+        let key = shared.enlist();
         let until = id.and_then(|id| shared.state.link().deadline(id));
         drop(shared);
         after.run();
         thread.park(until);
         let mut shared = self.lock();
-        let chosen = shared.followers.remove(&key).is_none();
-        if chosen && shared.reading == Reading::Free {
-            if let Some(this) = self.this.upgrade() {
-                park::takes_baton(this);
-            }
-        }
+        self.strike_off(&mut shared, key);
         if until.is_some_and(|until| until <= Instant::now()) {
             shared = self.handle(shared, after);
             shared = self.flush(shared, false, after);
@@ -528,6 +549,10 @@ impl<H: Host> Connection<H> {
         let mut after = self.after();
         let mut shared = self.flush(self.lock(), false, &mut after);
         if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
+            if H::PASSES_ON && shared.reading == Reading::Free {
+                // It may have been this thread's turn.
+                self.give_up_reading(&mut shared, &mut after);
+            }
             return;
         }
         let own = self.is_mine(&shared);
@@ -547,6 +572,9 @@ impl<H: Host> Connection<H> {
             }
         }
         shared.writer_waits |= writes;
+        if reads {
+            shared.reader = Some(park::waker());
+        }
         loop {
             if reads {
                 shared = self.handle(shared, &mut after);
@@ -575,25 +603,37 @@ impl<H: Host> Connection<H> {
                 let read = self.wait_and_read(&mut body, writes, until, thread);
                 shared = self.take_read(read, body, &mut after);
             } else if writes {
-                let until = id.and_then(|id| shared.state.link().deadline(id));
+                let follows = (!reads).then(|| shared.enlist());
+                let until = match reads {
+                    true => shared.state.link().timeout(),
+                    false => id.and_then(|id| shared.state.link().deadline(id)),
+                };
+                shared.stalled = reads;
                 drop(shared);
                 let ready = thread.poll(&self.socket, libc::POLLOUT, until);
                 shared = self.lock();
+                match follows {
+                    Some(key) => self.strike_off(&mut shared, key),
+                    None => shared.stalled = false,
+                }
                 if ready != 0 {
                     shared = self.flush(shared, true, &mut after);
                 }
                 shared = self.handle(shared, &mut after);
             } else {
                 let until = shared.state.link().timeout();
-                shared.stalled = Some(park::waker());
+                shared.stalled = true;
                 drop(shared);
                 thread.park(until);
                 shared = self.lock();
-                shared.stalled = None;
+                shared.stalled = false;
             }
         }
         if writes {
             shared.writer_waits = false;
+        }
+        if reads {
+            shared.reader = None;
         }
         self.give_up_writing(&mut shared, &mut after);
         if !reads {
@@ -633,7 +673,7 @@ impl<H: Host> Share for Connection<H> {
         if matches!(flush, Flush::Look | Flush::Soon) && !later {
             shared = self.look(shared, &mut after);
         }
-        if flush == Flush::Together {
+        if flush == Flush::Together || H::PASSES_ON {
             self.give_up_writing(&mut shared, &mut after);
         }
         self.tend(&mut shared, &mut after);
