@@ -1,8 +1,9 @@
 //! The protocol's cases, against other implementations in both directions.
 //!
 //! ```text
-//! ttrpc-interop [--rivals] [CASE]     runs the cases, those whose name has CASE in it
-//! ttrpc-interop serve SOCKET          is our server, for the cases
+//! ttrpc-interop [--rivals] [CASE]       runs the cases, those whose name has CASE in it
+//! ttrpc-interop serve SOCKET            is our server, for the cases
+//! ttrpc-interop serve-blocking SOCKET   is that of our blocking flavour
 //! ```
 //!
 //! A case is a function in [`cases`]. What it is tried on is a client or a server of one
@@ -41,19 +42,12 @@ const GO_MODULES: [&str; 2] = ["go.mod", "go-1.2.0.mod"];
 /// How long a case may take altogether.
 const CASE_TIMEOUT: Duration = Duration::from_secs(30);
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let ended = match args[..] {
-        ["serve", socket] => serve::serve(Path::new(socket)).await.map(|()| true),
-        [] => run(false, "").await,
-        ["--rivals"] => run(true, "").await,
-        ["--rivals", case] => run(true, case).await,
-        [case] if !case.starts_with('-') => run(false, case).await,
-        _ => Err(Failure::new(
-            "expected `[--rivals] [CASE]` or `serve SOCKET`",
-        )),
+        ["serve-blocking", socket] => serve::blocking::serve(Path::new(socket)).map(|()| true),
+        _ => main_with_runtime(&args),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
@@ -62,6 +56,23 @@ async fn main() -> ExitCode {
             eprintln!("{failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main_with_runtime(args: &[&str]) -> Outcome<bool> {
+    match args {
+        ["serve", socket] => {
+            serve::asynchronous::serve(Path::new(socket)).await?;
+            Ok(true)
+        }
+        [] => run(false, "").await,
+        ["--rivals"] => run(true, "").await,
+        ["--rivals", case] => run(true, case).await,
+        [case] if !case.starts_with('-') => run(false, case).await,
+        _ => Err(Failure::new(
+            "expected `[--rivals] [CASE]`, `serve SOCKET` or `serve-blocking SOCKET`",
+        )),
     }
 }
 
