@@ -20,7 +20,7 @@ interop:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	for features in "" tokio protobuf; do \
+	for features in "" tokio blocking protobuf prost buffa; do \
 		$(CARGO) clippy --package ttrpc-runtime --all-targets --no-default-features \
 			--features "$$features" -- -D warnings || exit 1; \
 	done

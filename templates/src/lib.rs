@@ -39,6 +39,9 @@ pub const BLOCKING: &str = include_str!("blocking.rs");
 mod asynchronous;
 
 #[cfg(test)]
+mod blocking;
+
+#[cfg(test)]
 mod model;
 
 #[cfg(test)]

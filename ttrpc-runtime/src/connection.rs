@@ -1,174 +1,286 @@
-//! One connection of the asynchronous flavour: a task that drives either end of the
-//! protocol over a byte stream.
+//! A connection as those who use it share it, whichever flavour drives it.
 //!
-//! The task alone reads and writes. Whoever calls, answers or streams appends to the
-//! output under the connection's lock and wakes the task if it sleeps, so that all that
-//! is ready at a time leaves in one write.
+//! What a flavour shares is a [`State`] under a lock: the protocol, and whoever waits
+//! for something of it. All who wait are [`Waker`]s, of tasks or of threads. What a
+//! flavour adds is who reads and writes, see [`Share`].
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::{BufMut, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::task::AbortHandle;
-use tokio::time::Sleep;
+use bytes::Bytes;
 
 use crate::cancel::CancelOnDrop;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Body, End, Endpoint, Event, Link, Output, Received, server};
+use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
 const SCRATCH_LEN: usize = 64 << 10;
 
-/// Pieces of output that are written at once, at most.
-const MAX_SLICES: usize = 16;
-
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
+    pub(crate) static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> =
+        RefCell::new(Box::new_uninit_slice(SCRATCH_LEN));
 }
+
+/// Pieces of output that are written at once, at most.
+pub(crate) const MAX_SLICES: usize = 16;
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What is kept with each stream. Dropping it stops all that works for the stream.
 #[derive(Default)]
 pub(crate) struct Slot {
     /// Whoever waits for messages or the end.
     pub reader: Option<Waker>,
-    /// The task that answers or feeds the stream.
-    pub task: Option<AbortOnDrop>,
+    /// What answers or feeds the stream.
+    pub work: Option<Work>,
     /// The context of the call.
     pub ctx: Option<CancelOnDrop>,
 }
 
-/// Stops a task when the stream that it works for is over.
-pub(crate) struct AbortOnDrop(pub AbortHandle);
+/// Work for a stream, which is stopped when this is dropped.
+pub(crate) enum Work {
+    /// A task: it ends where it waits.
+    #[cfg(feature = "tokio")]
+    Task(tokio::task::AbortHandle),
+    /// A thread: it is woken from where it waits, and sees that the stream is gone.
+    #[cfg(feature = "blocking")]
+    Thread(Waker),
+}
 
-impl Drop for AbortOnDrop {
+impl Drop for Work {
     fn drop(&mut self) {
-        self.0.abort();
+        match self {
+            #[cfg(feature = "tokio")]
+            Self::Task(task) => task.abort(),
+            #[cfg(feature = "blocking")]
+            Self::Thread(waker) => waker.wake_by_ref(),
+        }
     }
 }
 
-/// A connection, as those who use it share it.
-pub(crate) struct Shared<E> {
-    state: Mutex<State<E>>,
-}
-
-struct State<E> {
-    endpoint: E,
-    /// The task, asleep.
-    driver: Option<Waker>,
+/// What the users of a connection share.
+pub(crate) struct State<E> {
+    pub endpoint: E,
     /// Whoever waits for room in the output.
     senders: Vec<Waker>,
     /// Whoever waits for the end of the connection, and why it has ended once it has.
     ending: Vec<Waker>,
     ended: Option<Error>,
+    /// Whether the socket has not taken all that it was given, where those who send wait
+    /// for that themselves.
+    pub blocked: bool,
 }
 
-impl<E: Endpoint<Slot = Slot>> Shared<E> {
-    pub(crate) fn new(endpoint: E) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State {
-                endpoint,
-                driver: None,
-                senders: Vec::new(),
-                ending: Vec::new(),
-                ended: None,
-            }),
-        })
-    }
+/// What is to be done once the lock is free: to wake whoever waited, and to drop what
+/// may do anything when it is dropped.
+#[derive(Default)]
+pub(crate) struct Woken {
+    // Most often it is one, which then takes no memory of its own.
+    first: Option<Waker>,
+    others: Vec<Waker>,
+    ended: Vec<Slot>,
+}
 
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
-        // Nothing panics under this lock but a message that encodes itself; what that
-        // has left behind is dropped with the connection at the latest.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something with the endpoint, and wakes the task if that gave it work.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut E) -> R) -> R {
-        self.with_state(|state| f(&mut state.endpoint))
-    }
-
-    fn with_state<R>(&self, f: impl FnOnce(&mut State<E>) -> R) -> R {
-        let mut state = self.lock();
-        let result = f(&mut state);
-        // While the task runs it looks for work itself before it sleeps.
-        let driver = if state.driver.is_some() && state.endpoint.link().take_attention() {
-            state.driver.take()
+impl Woken {
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        if self.first.is_none() {
+            self.first = waker;
         } else {
-            None
-        };
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
+            self.others.extend(waker);
         }
-        result
     }
 
-    /// Waits until there is room for a single reply.
-    pub(crate) fn poll_reply_room(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll_room_for(id, |link| link.has_reply_room(), cx)
+    fn end(&mut self, mut slot: Slot) {
+        self.wake(slot.reader.take());
+        if slot.work.is_some() || slot.ctx.is_some() {
+            self.ended.push(slot);
+        }
     }
 
-    fn poll_room_for(
-        &self,
-        id: StreamId,
-        has_room: fn(&Link<Slot>) -> bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
-        self.with_state(|state| {
-            state.endpoint.check_sending(id)?;
-            if has_room(state.endpoint.link()) {
-                return Poll::Ready(Ok(()));
+    /// Does it, now that the lock is free.
+    pub(crate) fn run(&mut self) {
+        self.ended.clear();
+        self.first.take().into_iter().for_each(Waker::wake);
+        self.others.drain(..).for_each(Waker::wake);
+    }
+}
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
+impl<E: Endpoint<Slot = Slot>> State<E> {
+    pub(crate) fn new(endpoint: E) -> Self {
+        Self {
+            endpoint,
+            senders: Vec::new(),
+            ending: Vec::new(),
+            ended: None,
+            blocked: false,
+        }
+    }
+
+    pub(crate) fn link(&mut self) -> &mut Link<Slot> {
+        self.endpoint.link()
+    }
+
+    /// Handles all that has come and all that has run out of time, up to the next call.
+    pub(crate) fn next_call(
+        &mut self,
+        now: Instant,
+        woken: &mut Woken,
+    ) -> Result<Option<server::Call>> {
+        loop {
+            match self.endpoint.poll(now)? {
+                Some(Event::Readable(slot)) => woken.wake(slot.reader.take()),
+                Some(Event::Ended(slot)) => {
+                    woken.end(slot);
+                    // It may be one that waits for room.
+                    self.wake_senders(woken);
+                }
+                Some(Event::Call(call)) => return Ok(Some(call)),
+                None => return Ok(None),
             }
-            if !state.senders.iter().any(|w| w.will_wake(cx.waker())) {
-                state.senders.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
+        }
+    }
+
+    fn wake_senders(&mut self, woken: &mut Woken) {
+        self.senders
+            .drain(..)
+            .for_each(|sender| woken.wake(Some(sender)));
+    }
+
+    /// Takes note of how much of the output that was taken is not written yet.
+    pub(crate) fn written(&mut self, left: usize, woken: &mut Woken) {
+        self.link().set_writing(left);
+        if self.link().has_room() && !self.blocked {
+            self.wake_senders(woken);
+        }
     }
 
     /// Ends the connection: every call fails with `error`, and whatever works for one
     /// is stopped.
-    pub(crate) fn fail(&self, error: Error) {
-        let (slots, mut wakers) = {
-            let mut state = self.lock();
-            state.ended.get_or_insert_with(|| error.clone());
-            let slots = state.endpoint.fail(error);
-            let mut wakers = std::mem::take(&mut state.senders);
-            wakers.append(&mut state.ending);
-            wakers.extend(state.driver.take());
-            (slots, wakers)
-        };
-        for mut slot in slots {
-            wakers.extend(slot.reader.take());
+    pub(crate) fn fail(&mut self, error: Error, woken: &mut Woken) {
+        self.ended.get_or_insert_with(|| error.clone());
+        for slot in self.endpoint.fail(error) {
+            woken.end(slot);
         }
-        wakers.into_iter().for_each(Waker::wake);
+        self.wake_senders(woken);
+        self.ending
+            .drain(..)
+            .for_each(|waker| woken.wake(Some(waker)));
     }
 
     /// Why the connection has ended, once it has.
-    pub(crate) fn ended(&self) -> Option<Error> {
-        self.lock().ended.clone()
+    pub(crate) fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
     }
 
-    /// Waits for the end of the connection.
-    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {
-        let mut state = self.lock();
-        if let Some(error) = &state.ended {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if let Some(error) = &self.ended {
             return Poll::Ready(error.clone());
         }
-        if !state.ending.iter().any(|w| w.will_wake(cx.waker())) {
-            state.ending.push(cx.waker().clone());
-        }
+        register(&mut self.ending, cx);
         Poll::Pending
     }
+
+    fn poll_receive(
+        &mut self,
+        id: StreamId,
+        into: &mut VecDeque<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<End>> {
+        match self.endpoint.receive(id, into) {
+            Received::Messages => Poll::Ready(None),
+            Received::End(end) => Poll::Ready(Some(end)),
+            Received::Nothing => {
+                if let Some(slot) = self.link().slot(id) {
+                    match &mut slot.reader {
+                        Some(reader) => reader.clone_from(cx.waker()),
+                        none => *none = Some(cx.waker().clone()),
+                    }
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_room(&mut self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.endpoint.check_sending(id)?;
+        let has_room = match room {
+            Room::Message => self.link().has_room() && !self.blocked,
+            Room::Reply => self.link().has_reply_room(),
+        };
+        if has_room {
+            return Poll::Ready(Ok(()));
+        }
+        register(&mut self.senders, cx);
+        Poll::Pending
+    }
+}
+
+fn register(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !wakers.iter().any(|w| w.will_wake(cx.waker())) {
+        wakers.push(cx.waker().clone());
+    }
+}
+
+/// For what there has to be room in the output.
+#[derive(Clone, Copy)]
+pub(crate) enum Room {
+    /// One message of a stream.
+    Message,
+    /// A single reply.
+    Reply,
+}
+
+/// What becomes of what has been queued, where whoever queues is the one who writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// It is written at once.
+    Now,
+    /// It is written at once, and what the peer has to say is looked at: who feeds a stream
+    /// may not wait for anything for long.
+    Look,
+    /// It ends a call: whoever works through several of them writes their ends together.
+    Together,
+    /// More is about to be queued, that can be written together with it.
+    Soon,
+    /// There is nothing.
+    No,
+}
+
+/// How a flavour shares a connection.
+pub(crate) trait Share: Send + Sync + 'static {
+    type End: Endpoint<Slot = Slot>;
+
+    /// Whether those who wait are threads, each of which can wait for one connection only.
+    const THREADS: bool;
+
+    /// Does something with the connection, and sees to it that what this has queued is
+    /// written and whoever drives the connection learns what it has to.
+    fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<Self::End>) -> R) -> R;
+
+    /// Says that what has been queued for a stream is to be written before whoever queued it
+    /// goes on.
+    fn queued(&self, _: StreamId) {}
+
+    /// Says that whoever polled has to wait for a stream, or for the connection's end.
+    fn waits(&self, _: Option<StreamId>) {}
+
+    /// Runs something that feeds or answers a stream, until that is over.
+    fn spawn(&self, id: StreamId, work: BoxFuture<()>) -> Result<()>;
 }
 
 /// The streams of a connection, whichever end it is.
@@ -182,10 +294,10 @@ pub(crate) trait Streams: Send + Sync {
     ) -> Poll<Option<End>>;
 
     /// Waits until there is room in the output.
-    fn poll_room(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>>;
+    fn poll_room(&self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>>;
 
     /// Sends a message whether there is room or not.
-    fn send(&self, id: StreamId, message: &dyn Payload) -> Result<()>;
+    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()>;
 
     /// Ends this side of a stream.
     fn finish(&self, id: StreamId, result: Result<()>);
@@ -194,313 +306,153 @@ pub(crate) trait Streams: Send + Sync {
     fn abandon(&self, id: StreamId);
 }
 
-impl<E: Endpoint<Slot = Slot> + Send> Streams for Shared<E> {
+impl<S: Share> Streams for S {
     fn poll_receive(
         &self,
         id: StreamId,
         into: &mut VecDeque<Bytes>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
-        self.with(|endpoint| match endpoint.receive(id, into) {
-            Received::Messages => Poll::Ready(None),
-            Received::End(end) => Poll::Ready(Some(end)),
-            Received::Nothing => {
-                if let Some(slot) = endpoint.link().slot(id) {
-                    match &mut slot.reader {
-                        Some(reader) => reader.clone_from(cx.waker()),
-                        none => *none = Some(cx.waker().clone()),
-                    }
-                }
-                Poll::Pending
-            }
-        })
+        let received = self.with_state(Flush::No, |state| state.poll_receive(id, into, cx));
+        if received.is_pending() {
+            self.waits(Some(id));
+        }
+        received
     }
 
-    fn poll_room(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.poll_room_for(id, |link| link.has_room(), cx)
+    fn poll_room(&self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let room = self.with_state(Flush::No, |state| state.poll_room(id, room, cx));
+        if room.is_pending() {
+            self.waits(Some(id));
+        }
+        room
     }
 
-    fn send(&self, id: StreamId, message: &dyn Payload) -> Result<()> {
-        self.with(|endpoint| endpoint.send(id, message))
+    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()> {
+        self.with_state(flush, |state| state.endpoint.send(id, message))?;
+        self.queued(id);
+        Ok(())
     }
 
     fn finish(&self, id: StreamId, result: Result<()>) {
-        let slot = self.with(|endpoint| endpoint.finish(id, result));
+        let mut woken = Woken::default();
         // A failed stream may have a reader that waits.
-        if let Some(reader) = slot.as_ref().and_then(|slot| slot.reader.as_ref()) {
-            reader.wake_by_ref();
+        let finish = |state: &mut State<S::End>| state.endpoint.finish(id, result);
+        if let Some(slot) = self.with_state(Flush::Together, finish) {
+            woken.end(slot);
         }
+        self.queued(id);
     }
 
     fn abandon(&self, id: StreamId) {
-        drop(self.with(|endpoint| endpoint.abandon(id)));
+        drop(self.with_state(Flush::Now, |state| state.endpoint.abandon(id)));
     }
 }
 
-/// Starts the calls that come in.
-pub(crate) trait Dispatch<E> {
-    fn start(&mut self, shared: &Arc<Shared<E>>, call: server::Call);
+/// A server's end of a connection.
+pub(crate) trait Answers: Streams {
+    fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
+
+    /// Says what kind of call it is, and what ends its context if that outlives the
+    /// handler.
+    fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>);
+
+    /// Ends a call with its single reply.
+    fn respond(&self, id: StreamId, reply: &dyn Payload);
+
+    /// Ends the connection once the last call is over.
+    fn shut_down(&self);
+
+    /// Ends the connection at once.
+    fn close(&self, error: Error);
 }
 
-/// A client is not called.
-pub(crate) struct NoCalls;
-
-impl<E> Dispatch<E> for NoCalls {
-    fn start(&mut self, _: &Arc<Shared<E>>, _: server::Call) {}
-}
-
-/// Drives a connection until it ends. Dropped before, it fails what is in flight.
-pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
-    shared: Arc<Shared<E>>,
-    io: T,
-    dispatch: D,
-    /// What is being written.
-    output: Output,
-    /// The large frame that is being read.
-    body: Option<Body>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Whoever is to be woken once the lock is free.
-    wakers: Vec<Waker>,
-}
-
-impl<E, T, D> Driver<E, T, D>
-where
-    E: Endpoint<Slot = Slot>,
-    T: AsyncRead + AsyncWrite + Unpin,
-    D: Dispatch<E>,
-{
-    pub(crate) fn new(shared: Arc<Shared<E>>, io: T, dispatch: D) -> Self {
-        Self {
-            shared,
-            io,
-            dispatch,
-            output: Output::default(),
-            body: None,
-            timer: None,
-            wakers: Vec::new(),
-        }
+impl<S: Share<End = server::Connection<Slot>>> Answers for S {
+    fn streams(self: Arc<Self>) -> Arc<dyn Streams> {
+        self
     }
 
-    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        loop {
-            let now = crate::clock::now();
-            self.handle_events(now, cx)?;
-            let had_room = self.shared.lock().endpoint.link().has_reply_room();
-            if self.poll_write(cx)?.is_ready() && !had_room {
-                // Frames may wait that were not looked at for want of room.
-                continue;
+    fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>) {
+        self.with_state(Flush::No, |state| {
+            state.endpoint.accept(id, kind);
+            if let (Some(slot), Some(ctx)) = (state.link().slot(id), ctx) {
+                slot.ctx = Some(ctx);
             }
-            if self.shared.lock().endpoint.wants_read() && self.poll_read(cx)?.is_ready() {
-                continue;
-            }
-            if let Some(outcome) = self.poll_sleep(cx) {
-                return outcome;
-            }
-        }
+        });
     }
 
-    /// Handles all that has come, calls one by one and everything between at once.
-    fn handle_events(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<()> {
-        loop {
-            let mut ended = Vec::new();
-            let call = {
-                let mut state = self.shared.lock();
-                let state = &mut *state;
-                let call = loop {
-                    match state.endpoint.poll(now)? {
-                        Some(Event::Readable(slot)) => self.wakers.extend(slot.reader.take()),
-                        Some(Event::Ended(slot)) => ended.push(slot),
-                        Some(Event::Call(call)) => break Some(call),
-                        None => break None,
-                    }
-                };
-                if !ended.is_empty() {
-                    // One of them may wait for room on a stream that is over.
-                    self.wakers.append(&mut state.senders);
-                }
-                call
-            };
-            for mut slot in ended {
-                self.wakers.extend(slot.reader.take());
-            }
-            self.wakers.drain(..).for_each(Waker::wake);
-            let Some(call) = call else {
-                return Ok(());
-            };
-            self.dispatch.start(&self.shared, call);
-            if !self.shared.lock().endpoint.link().has_room() {
-                // It is enough for a write; if that blocks, a while without is no harm.
-                if let Poll::Ready(written) = self.poll_write(cx) {
-                    written?;
-                }
-            }
-        }
+    fn respond(&self, id: StreamId, reply: &dyn Payload) {
+        let respond = |state: &mut State<S::End>| state.endpoint.respond(id, Ok(reply));
+        drop(self.with_state(Flush::Together, respond));
     }
 
-    /// Writes all there is; ready when nothing is left.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        loop {
-            if self.output.is_empty() {
-                self.shared
-                    .lock()
-                    .endpoint
-                    .link()
-                    .take_output(&mut self.output);
-                if self.output.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            let mut written = Poll::Ready(Ok(()));
-            while !self.output.is_empty() {
-                written = poll_write_some(&mut self.io, &mut self.output, cx);
-                if !matches!(written, Poll::Ready(Ok(()))) {
-                    break;
-                }
-            }
-            {
-                let mut state = self.shared.lock();
-                let left = self.output.len();
-                state.endpoint.link().set_writing(left);
-                if state.endpoint.link().has_room() {
-                    self.wakers.append(&mut state.senders);
-                }
-            }
-            self.wakers.drain(..).for_each(Waker::wake);
-            ready!(written)?;
-        }
+    fn shut_down(&self) {
+        self.with_state(Flush::Now, |state| state.endpoint.shut_down());
     }
 
-    /// Reads once; ready when something has come.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.body.is_none() {
-            self.body = self.shared.lock().endpoint.link().take_body();
-        }
-        let Some(body) = &mut self.body else {
-            let chunk = ready!(SCRATCH.with_borrow_mut(|scratch| {
-                let mut buffer = ReadBuf::new(scratch);
-                ready!(uninterrupted(
-                    || Pin::new(&mut self.io).poll_read(cx, &mut buffer)
-                ))?;
-                Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(buffer.filled())))
-            }))
-            .map_err(Error::connection_lost)?;
-            if chunk.is_empty() {
-                return Poll::Ready(Err(Error::closed("the peer closed the connection")));
-            }
-            self.shared.lock().endpoint.link().received(chunk);
-            return Poll::Ready(Ok(()));
-        };
-        while body.missing() > 0 {
-            let (buffer, missing) = body.buffer();
-            let mut buffer = buffer.limit(missing);
-            let read = uninterrupted(|| pin!(self.io.read_buf(&mut buffer)).poll(cx));
-            if ready!(read).map_err(Error::connection_lost)? == 0 {
-                return Poll::Ready(Err(Error::closed(
-                    "the peer closed the connection within a frame",
-                )));
-            }
-        }
-        if let Some(body) = self.body.take() {
-            self.shared.lock().endpoint.link().received_body(body);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Goes to sleep until something happens, unless something has: then `None`.
-    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Option<Poll<Result<()>>> {
-        let mut state = self.shared.lock();
-        let link = state.endpoint.link();
-        if link.is_drained() {
-            return Some(Poll::Ready(Ok(())));
-        }
-        if link.take_attention() {
-            return None;
-        }
-        if let Some(at) = link.timeout() {
-            let at = tokio::time::Instant::from_std(at);
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            // One that is set too early fires for nothing, which is cheaper than to set
-            // it anew for every call.
-            if timer.deadline() > at || timer.is_elapsed() {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(cx).is_ready() {
-                return None;
-            }
-        }
-        if self.output.is_empty() {
-            self.output.release();
-            link.release_output();
-        }
-        match &mut state.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Some(Poll::Pending)
+    fn close(&self, error: Error) {
+        let mut woken = Woken::default();
+        self.with_state(Flush::Now, |state| {
+            state.endpoint.shut_down();
+            state.link().discard();
+            state.fail(error, &mut woken);
+        });
     }
 }
 
-/// Does it again if a signal came in between.
-fn uninterrupted<T>(mut attempt: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-    loop {
-        match attempt() {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
+/// A client's end of a connection.
+pub(crate) trait Asks: Streams {
+    fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
+
+    /// Opens a call.
+    fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId>;
+
+    /// Whether those who wait are threads.
+    fn is_threaded(&self) -> bool;
+
+    /// Runs something that feeds a stream.
+    fn feed(&self, id: StreamId, work: BoxFuture<()>) -> Result<()>;
+
+    /// Ends the connection once the last call is over.
+    fn shut_down(&self);
+
+    /// Why the connection has ended, once it has.
+    fn ended(&self) -> Option<Error>;
+
+    /// Waits for the end of the connection.
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error>;
 }
 
-/// Writes some of the output.
-fn poll_write_some<T: AsyncWrite + Unpin>(
-    io: &mut T,
-    output: &mut Output,
-    cx: &mut Context<'_>,
-) -> Poll<Result<()>> {
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let used = output.slices(&mut slices);
-    let written = uninterrupted(|| match &slices[..used] {
-        [one] => Pin::new(&mut *io).poll_write(cx, one),
-        several => Pin::new(&mut *io).poll_write_vectored(cx, several),
-    });
-    match ready!(written).map_err(Error::connection_lost)? {
-        0 => Poll::Ready(Err(Error::connection_lost(io::ErrorKind::WriteZero.into()))),
-        len => {
-            output.advance(len);
-            Poll::Ready(Ok(()))
-        }
+impl<S: Share<End = client::Connection<Slot>>> Asks for S {
+    fn streams(self: Arc<Self>) -> Arc<dyn Streams> {
+        self
     }
-}
 
-impl<E, T, D> Future for Driver<E, T, D>
-where
-    E: Endpoint<Slot = Slot>,
-    T: AsyncRead + AsyncWrite + Unpin,
-    D: Dispatch<E> + Unpin,
-{
-    type Output = Result<()>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        // Awake: nobody needs to wake this task for what they do.
-        this.shared.lock().driver = None;
-        let outcome = ready!(this.poll_drive(cx));
-        let error = match &outcome {
-            Ok(()) => Error::closed("the connection was closed"),
-            Err(error) => error.clone(),
-        };
-        if error.is_protocol() {
-            // Whatever explains it should still reach the peer; it is not waited for.
-            let _ = this.poll_write(cx);
-        }
-        this.shared.fail(error);
-        Poll::Ready(outcome)
+    fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId> {
+        self.with_state(Flush::Now, |state| state.endpoint.open(call, now))
     }
-}
 
-impl<E: Endpoint<Slot = Slot>, T, D> Drop for Driver<E, T, D> {
-    fn drop(&mut self) {
-        self.shared.fail(Error::closed("the connection was closed"));
+    fn is_threaded(&self) -> bool {
+        S::THREADS
+    }
+
+    fn feed(&self, id: StreamId, work: BoxFuture<()>) -> Result<()> {
+        self.spawn(id, work)
+    }
+
+    fn shut_down(&self) {
+        self.with_state(Flush::Now, |state| state.endpoint.shut_down());
+    }
+
+    fn ended(&self) -> Option<Error> {
+        self.with_state(Flush::No, |state| state.ended().cloned())
+    }
+
+    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {
+        let ended = self.with_state(Flush::No, |state| state.poll_ended(cx));
+        if ended.is_pending() {
+            self.waits(None);
+        }
+        ended
     }
 }

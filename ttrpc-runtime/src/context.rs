@@ -58,7 +58,7 @@ pub struct Peer {
 
 impl Peer {
     /// Checks that the peer runs as this user; for
-    /// [`handshake`](crate::ServerBuilder::handshake)s.
+    /// handshakes of servers.
     ///
     /// # Errors
     /// PERMISSION_DENIED: it runs as another one.
@@ -86,13 +86,9 @@ impl Peer {
     ///
     /// # Errors
     /// PERMISSION_DENIED: it runs as another one.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "blocking"))]
     pub fn require_same_user(&self) -> Result<()> {
         self.require_uid(crate::socket::effective_uid())
-    }
-
-    pub(crate) fn new(pid: Option<i32>, uid: u32, gid: u32) -> Self {
-        Self { pid, uid, gid }
     }
 }
 
@@ -192,13 +188,22 @@ impl Context {
         }
     }
 
+    /// Sleeps for `at_most` that long, or until [`is_cancelled`](Self::is_cancelled) becomes
+    /// true; says whether it is. What a handler of the blocking flavour does instead of
+    /// sleeping.
+    #[cfg(feature = "blocking")]
+    pub fn wait_cancelled(&self, at_most: Duration) -> bool {
+        crate::blocking::wait(self.cancelled(), at_most);
+        self.is_cancelled()
+    }
+
     /// Who called, where the connection tells: on Unix sockets. A caller's own
     /// context has none.
     pub fn peer(&self) -> Option<&Peer> {
         self.connection.as_ref()?.peer.as_ref()
     }
 
-    /// What the server's [handshake](crate::ServerBuilder::handshake) has found out about
+    /// What the server's handshake has found out about
     /// the connection, if it gave a `T`.
     pub fn handshake<T: 'static>(&self) -> Option<&T> {
         self.connection.as_ref()?.handshake.as_ref()?.downcast_ref()

@@ -2,17 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::connection::BoxFuture;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::proto::CallKind;
 use crate::streaming::Streaming;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Stands around every call of a client or a server.
 ///

@@ -40,6 +40,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tokio` | yes | the asynchronous flavour: everything at the crate root that does I/O |
+//! | `blocking` | no | the flavour of threads: the module `blocking`; needs no asynchronous runtime |
 //! | `protobuf` | no | `codec::Protobuf`, for messages of rust-protobuf |
 //!
 //! # Layout
@@ -47,9 +48,13 @@
 //! ```text
 //!  generated code
 //!       |
-//!  client, server, service, responder,             the asynchronous flavour:
-//!  interceptor, streaming, channel,                a thin driver of
-//!  connection, socket, transport
+//!  asynchronous: client, server, driver,           the flavours: who reads and writes
+//!                socket, transport
+//!  blocking: client, server, …
+//!       |
+//!  calls, serving, service, responder,             what both do, where all that waits
+//!  interceptor, streaming, channel,                is a waker: of a task or a thread
+//!  connection
 //!       |
 //!  proto: server, client, link, stream,            the protocol without I/O,
 //!         decoder, output                          which speaks in
@@ -58,50 +63,53 @@
 //! ```
 //!
 //! Beside them stand the words that all layers use: `addr`, `cancel`, `clock`,
-//! `context`, `error`, `limits`, `metadata`, `status`.
+//! `context`, `error`, `limits`, `metadata`, `status`; and `socket`, with what std lacks.
 
 // Without a flavour nobody uses what the flavours share.
-#![cfg_attr(not(feature = "tokio"), allow(dead_code))]
+#![cfg_attr(not(all(feature = "tokio", feature = "blocking")), allow(dead_code))]
+
+/// What has I/O of either flavour under it.
+macro_rules! any_flavour {
+    ($($item:item)*) => {
+        $(#[cfg(any(feature = "tokio", feature = "blocking"))] $item)*
+    };
+}
 
 mod addr;
+#[cfg(feature = "tokio")]
+mod asynchronous;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod cancel;
-#[cfg(feature = "tokio")]
-mod channel;
-#[cfg(feature = "tokio")]
-mod client;
 mod clock;
 pub mod codec;
-#[cfg(feature = "tokio")]
-mod connection;
 mod context;
 pub mod envelope;
 mod error;
 pub mod frame;
-#[cfg(feature = "tokio")]
-mod interceptor;
 mod limits;
 mod metadata;
 pub mod proto;
-#[cfg(feature = "tokio")]
-mod responder;
-#[cfg(feature = "tokio")]
-mod server;
-#[cfg(feature = "tokio")]
-mod service;
-#[cfg(feature = "tokio")]
-mod socket;
 mod status;
-#[cfg(feature = "tokio")]
-mod streaming;
-#[cfg(feature = "tokio")]
-mod transport;
 mod wire;
+any_flavour! {
+    mod calls;
+    mod channel;
+    mod connection;
+    mod interceptor;
+    mod responder;
+    mod service;
+    mod serving;
+    mod socket;
+    mod streaming;
+    mod transport;
+}
 
 pub use self::addr::Address;
 #[cfg(feature = "tokio")]
-pub use self::channel::Sender;
+pub use self::asynchronous::{Client, ClientBuilder, Server, ServerBuilder};
 #[cfg(feature = "tokio")]
-pub use self::client::{Client, ClientBuilder};
+pub use self::channel::Sender;
 pub use self::context::{CallContext, Canceller, Context, Peer};
 pub use self::error::{Error, Result};
 #[cfg(feature = "tokio")]
@@ -110,11 +118,9 @@ pub use self::limits::Limits;
 pub use self::metadata::Metadata;
 pub use self::proto::CallKind;
 #[cfg(feature = "tokio")]
-pub use self::server::{Server, ServerBuilder};
-#[cfg(feature = "tokio")]
 pub use self::service::{Call, Reply, Service, unimplemented};
 pub use self::status::{Any, Code, Status};
 #[cfg(feature = "tokio")]
 pub use self::streaming::Streaming;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "blocking"))]
 pub use self::transport::Listener;

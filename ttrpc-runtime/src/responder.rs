@@ -2,17 +2,18 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Context as TaskContext;
 
 use bytes::Bytes;
 
 use crate::codec::{Codec, Encoded, Raw, to_bytes};
-use crate::connection::{Shared, Slot, Streams};
+use crate::connection::{Answers, Room};
 use crate::context::Context;
 use crate::envelope::Request;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::interceptor::{Body, Invocation};
-use crate::proto::{CallKind, Endpoint, server};
+use crate::proto::CallKind;
 use crate::service::{Call, Input, Reply, Service};
 use crate::status::Status;
 use crate::streaming::{StreamRef, Streaming};
@@ -95,14 +96,14 @@ impl Responder {
 /// Answers one call of a connection.
 #[derive(Clone)]
 pub(crate) struct WireResponder {
-    pub(crate) shared: Arc<Shared<server::Connection<Slot>>>,
+    pub(crate) connection: Arc<dyn Answers>,
     pub(crate) id: StreamId,
 }
 
 impl WireResponder {
     fn stream_ref(&self) -> StreamRef {
         StreamRef {
-            streams: Arc::clone(&self.shared) as Arc<dyn Streams>,
+            streams: Arc::clone(&self.connection).streams(),
             id: self.id,
         }
     }
@@ -111,18 +112,13 @@ impl WireResponder {
     pub(crate) fn accept(&self, guess: CallKind, kind: CallKind, ctx: &Context) {
         if kind == CallKind::Unary {
             if guess != kind {
-                self.shared.with(|server| server.accept(self.id, kind));
+                self.connection.accept(self.id, kind, None);
             }
             return;
         }
         // The call outlives its handler, and so does what ends its context.
-        let ends_ctx = ctx.cancel_on_drop();
-        self.shared.with(|server| {
-            server.accept(self.id, kind);
-            if let Some(slot) = server.link().slot(self.id) {
-                slot.ctx = ends_ctx;
-            }
-        });
+        let ctx = ctx.cancel_on_drop();
+        self.connection.accept(self.id, kind, ctx);
     }
 
     pub(crate) fn requests<C: Codec<Req>, Req: Send + 'static>(
@@ -154,18 +150,15 @@ impl WireResponder {
     }
 
     pub(crate) fn fail(&self, error: Error) {
-        self.shared.finish(self.id, Err(error));
+        self.connection.finish(self.id, Err(error));
     }
 
     async fn reply<C: Codec<Rep>, Rep>(self, reply: Rep) {
-        let room = poll_fn(|cx| self.shared.poll_reply_room(self.id, cx)).await;
+        let room = |cx: &mut TaskContext<'_>| self.connection.poll_room(self.id, Room::Reply, cx);
         // Otherwise the call is over: it is too late.
-        if room.is_ok() {
+        if poll_fn(room).await.is_ok() {
             let reply = Encoded::<C, Rep>::new(&reply);
-            drop(
-                self.shared
-                    .with(|server| server.respond(self.id, Ok(&reply))),
-            );
+            self.connection.respond(self.id, &reply);
         }
     }
 

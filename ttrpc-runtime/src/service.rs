@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use crate::codec::Codec;
+use crate::connection::BoxFuture;
 use crate::context::{CallContext, Context};
 use crate::envelope::Request;
 use crate::error::{Error, Result};
@@ -14,8 +15,6 @@ use crate::proto::CallKind;
 use crate::responder::{Responder, WireResponder};
 use crate::status::Status;
 use crate::streaming::Streaming;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A service that a [`Server`](crate::Server) serves; implemented by the generated
 /// `…Server` types.

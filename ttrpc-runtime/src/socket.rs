@@ -1,21 +1,15 @@
-//! A connected Unix socket that wakes its task for no more than it has to.
-//!
-//! tokio's own socket asks the system for both edges, and on a Unix socket each read by
-//! the peer raises a write edge: a wake-up for nothing after every message. This one asks
-//! for what can be read, tries to write at once, and asks for what can be written only
-//! once a write would block.
-//!
-//! It is for a task that polls reading and writing both, as a connection's does.
+//! Sockets, as far as neither std nor socket2 goes. The only module with unsafe code.
 
 use std::io::{self, IoSlice};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+#[cfg(feature = "blocking")]
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+#[cfg(feature = "blocking")]
+use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::UnixStream;
+
+use crate::context::Peer;
 
 /// A peer that is gone is an error of the write, not a signal that ends the process.
 #[cfg(not(target_vendor = "apple"))]
@@ -23,59 +17,17 @@ const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const SEND_FLAGS: i32 = 0;
 
-pub(crate) struct Socket {
-    fd: Registered,
-}
-
-enum Registered {
-    /// For reading alone.
-    Reading(AsyncFd<StdUnixStream>),
-    /// A write has blocked before: for both.
-    Both(AsyncFd<StdUnixStream>),
-    /// Registering failed; nothing can be done with it any more.
-    Lost,
-}
-
-impl Socket {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
-        let fd = register(stream.into_std()?, Interest::READABLE)?;
-        Ok(Self {
-            fd: Registered::Reading(fd),
-        })
-    }
-
-    fn fd(&self) -> io::Result<&AsyncFd<StdUnixStream>> {
-        match &self.fd {
-            Registered::Reading(fd) | Registered::Both(fd) => Ok(fd),
-            Registered::Lost => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    /// Asks for what can be written as well, from now on.
-    fn register_for_writing(&mut self) -> io::Result<()> {
-        self.fd = match std::mem::replace(&mut self.fd, Registered::Lost) {
-            // Whoever waits for reading has to ask again, and the connection's task does.
-            Registered::Reading(fd) => {
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                Registered::Both(register(fd.into_inner(), interest)?)
-            }
-            other => other,
-        };
-        Ok(())
-    }
-}
-
-fn would_block<T>(outcome: &io::Result<T>) -> bool {
-    matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
 /// Writes some of the slices.
-fn send(stream: &StdUnixStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let socket = SockRef::from(stream);
+pub(crate) fn send(socket: &impl AsFd, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+    let socket = SockRef::from(socket);
     match slices {
-        [one] => socket.send_with_flags(one, SEND_FLAGS),
-        several => socket.send_vectored_with_flags(several, SEND_FLAGS),
+        [one] => socket.send_with_flags(one, SEND_FLAGS | flags),
+        several => socket.send_vectored_with_flags(several, SEND_FLAGS | flags),
     }
+}
+
+pub(crate) fn would_block<T>(outcome: &io::Result<T>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The user that this process acts as.
@@ -85,87 +37,134 @@ pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Who is at the other end of a socket, if the system tells.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 #[allow(unsafe_code)]
-fn register(stream: StdUnixStream, interest: Interest) -> io::Result<AsyncFd<StdUnixStream>> {
+pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the pointers are to a `ucred` and to its size, as the option takes them.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &mut len,
+        )
+    };
+    // Of what is no Unix socket the ids are all ones.
+    (failed == 0 && peer.uid != u32::MAX).then(|| Peer {
+        pid: (peer.pid > 0).then_some(peer.pid),
+        uid: peer.uid,
+        gid: peer.gid,
+    })
+}
+
+/// Who is at the other end of a socket, if the system tells.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[allow(unsafe_code)]
+pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
+    let (mut uid, mut gid) = (0, 0);
+    // SAFETY: the pointers are to where the ids are to be written.
+    let failed = unsafe { libc::getpeereid(socket.as_fd().as_raw_fd(), &mut uid, &mut gid) };
+    (failed == 0).then_some(Peer {
+        pid: None,
+        uid,
+        gid,
+    })
+}
+
+/// Tells the runtime of a socket.
+#[cfg(feature = "tokio")]
+#[allow(unsafe_code)]
+pub(crate) fn register(
+    stream: std::os::unix::net::UnixStream,
+    interest: tokio::io::Interest,
+) -> io::Result<tokio::io::unix::AsyncFd<std::os::unix::net::UnixStream>> {
+    use tokio::io::unix::AsyncFd;
+
     // SAFETY: a `UnixStream` owns its descriptor, always gives the same one, and closes
     // it only when it is dropped.
     unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(io::Error::from)
 }
 
-impl AsyncRead for Socket {
-    #[allow(unsafe_code)]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let mut ready = ready!(self.fd()?.poll_read_ready(cx))?;
-            // SAFETY: `recv` only ever writes initialised bytes to it.
-            let unfilled = unsafe { buffer.unfilled_mut() };
-            let asked = unfilled.len();
-            let received = SockRef::from(ready.get_inner()).recv(unfilled);
-            if would_block(&received) {
-                ready.clear_ready();
-                continue;
-            }
-            let len = received?;
-            // SAFETY: the system has written that many bytes to the beginning.
-            unsafe { buffer.assume_init(len) };
-            buffer.advance(len);
-            if 0 < len && len < asked {
-                // That was all; what comes now raises another edge.
-                ready.clear_ready();
-            }
-            return Poll::Ready(Ok(()));
-        }
-    }
+/// Receives bytes into the room that a task's buffer has; says how many.
+#[cfg(feature = "tokio")]
+#[allow(unsafe_code)]
+pub(crate) fn receive(
+    socket: &impl AsFd,
+    buffer: &mut tokio::io::ReadBuf<'_>,
+) -> io::Result<usize> {
+    // SAFETY: `recv` only ever writes initialised bytes to it.
+    let unfilled = unsafe { buffer.unfilled_mut() };
+    let len = SockRef::from(socket).recv(unfilled)?;
+    // SAFETY: the system has written that many bytes to the beginning.
+    unsafe { buffer.assume_init(len) };
+    buffer.advance(len);
+    Ok(len)
 }
 
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
+/// Receives into a buffer that nobody has initialised; gives what came.
+#[cfg(feature = "blocking")]
+#[allow(unsafe_code)]
+pub(crate) fn receive_some<'a>(
+    socket: &impl AsFd,
+    buffer: &'a mut [MaybeUninit<u8>],
+    flags: i32,
+) -> io::Result<&'a [u8]> {
+    let len = SockRef::from(socket).recv_with_flags(buffer, flags)?;
+    let read = &raw const buffer[..len] as *const [u8];
+    // SAFETY: the system has written that many bytes to the beginning.
+    Ok(unsafe { &*read })
+}
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let sent = match &self.fd {
-                Registered::Both(fd) => {
-                    let mut ready = ready!(fd.poll_write_ready(cx))?;
-                    let sent = send(ready.get_inner(), slices);
-                    if would_block(&sent) {
-                        ready.clear_ready();
-                        continue;
-                    }
-                    sent
-                }
-                _ => send(self.fd()?.get_ref(), slices),
-            };
-            if would_block(&sent) {
-                self.register_for_writing()?;
-                continue;
-            }
-            return Poll::Ready(sent);
-        }
-    }
+/// Receives up to `most` bytes to the end of a buffer, which has room for them.
+#[cfg(feature = "blocking")]
+#[allow(unsafe_code)]
+pub(crate) fn receive_more(
+    socket: &impl AsFd,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    flags: i32,
+) -> io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    let most = most.min(room.len());
+    let len = SockRef::from(socket).recv_with_flags(&mut room[..most], flags)?;
+    // SAFETY: the system has written that many bytes behind those there are.
+    unsafe { buffer.set_len(buffer.len() + len) };
+    Ok(len)
+}
 
-    fn is_write_vectored(&self) -> bool {
-        true
+/// Waits until one of the descriptors has what is asked of it, or the time is over.
+#[cfg(feature = "blocking")]
+#[allow(unsafe_code)]
+pub(crate) fn poll(files: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
+    let len = files.len() as libc::nfds_t;
+    #[cfg(target_os = "linux")]
+    let outcome = {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let timeout = timeout.as_ref().map_or(std::ptr::null(), |t| &raw const *t);
+        // SAFETY: `files` are as many, and the time is valid or none; no signal mask.
+        unsafe { libc::ppoll(files.as_mut_ptr(), len, timeout, std::ptr::null()) }
+    };
+    #[cfg(not(target_os = "linux"))]
+    let outcome = {
+        // Rounded up, so that the time is over when it returns.
+        let millis = |timeout: Duration| timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = timeout.map_or(-1, |t| millis(t).try_into().unwrap_or(i32::MAX));
+        // SAFETY: `files` are as many.
+        unsafe { libc::poll(files.as_mut_ptr(), len, timeout) }
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
     }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.fd()?.get_ref().shutdown(std::net::Shutdown::Write))
-    }
+    Ok(())
 }

@@ -8,17 +8,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+#[cfg(feature = "tokio")]
 use futures_core::Stream;
 
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender, Sink};
 use crate::codec::{Codec, CodecError, Encoded};
-use crate::connection::Streams;
+use crate::connection::{BoxFuture, Flush, Room, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::End;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A stream of messages of a call: those that come in, and those that go out.
 ///
@@ -41,12 +40,50 @@ pub struct Streaming<T> {
 enum Source<T> {
     /// From the peer.
     Wire(Wire<T>),
-    /// From a sender, with the future that runs it if it is not run elsewhere.
-    Channel(Receiver<T>, Option<BoxFuture<()>>),
+    /// From a sender, and what runs it if it is not run elsewhere.
+    Channel(Receiver<T>, Producer),
+    /// From an iterator.
+    Iter(Box<dyn Iterator<Item = Result<T>> + Send>),
     /// From somewhere else.
-    Stream(Pin<Box<dyn Stream<Item = Result<T>> + Send>>),
+    Poll(Poller<T>),
     /// Nothing more.
     Done,
+}
+
+type Poller<T> = Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<Result<T>>> + Send>;
+
+/// What makes the messages of a stream.
+enum Producer {
+    /// Nothing but the sender itself.
+    None,
+    /// A future, which runs as the stream is read.
+    Future(BoxFuture<()>),
+    /// A function that waits as it likes: read where it was made, it needs a thread of
+    /// its own.
+    #[cfg(feature = "blocking")]
+    Thread(Box<dyn FnOnce() + Send>),
+}
+
+impl Producer {
+    /// Begins or goes on; says whether it waits for something.
+    fn run(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        let waits = match self {
+            Self::None => return Ok(true),
+            Self::Future(running) => running.as_mut().poll(cx).is_pending(),
+            #[cfg(feature = "blocking")]
+            Self::Thread(_) => false,
+        };
+        if !waits {
+            match std::mem::replace(self, Self::None) {
+                #[cfg(feature = "blocking")]
+                Self::Thread(run) => {
+                    std::thread::Builder::new().spawn(run)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(waits)
+    }
 }
 
 impl<T: Send + 'static> Streaming<T> {
@@ -57,16 +94,26 @@ impl<T: Send + 'static> Streaming<T> {
         I: IntoIterator<Item = T>,
         I::IntoIter: Send + 'static,
     {
-        let mut messages = messages.into_iter();
-        Self::from_stream(FromFn(move |_: &mut Context<'_>| {
-            Poll::Ready(messages.next().map(Ok))
-        }))
+        Self::from_results(messages.into_iter().map(Ok))
+    }
+
+    /// The messages of an iterator that may fail; an error ends the call.
+    pub(crate) fn from_results<I>(messages: I) -> Self
+    where
+        I: IntoIterator<Item = Result<T>>,
+        I::IntoIter: Send + 'static,
+    {
+        Self {
+            source: Source::Iter(Box::new(messages.into_iter())),
+        }
     }
 
     /// The messages of a stream; an error ends the call.
+    #[cfg(feature = "tokio")]
     pub fn from_stream(messages: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
+        let mut messages = Box::pin(messages);
         Self {
-            source: Source::Stream(Box::pin(messages)),
+            source: Source::Poll(Box::new(move |cx| messages.as_mut().poll_next(cx))),
         }
     }
 
@@ -77,7 +124,7 @@ impl<T: Send + 'static> Streaming<T> {
     pub fn channel(capacity: usize) -> (Sender<T>, Self) {
         let (sender, receiver) = channel::new(capacity);
         let streaming = Self {
-            source: Source::Channel(receiver, None),
+            source: Source::Channel(receiver, Producer::None),
         };
         (sender, streaming)
     }
@@ -111,7 +158,21 @@ impl<T: Send + 'static> Streaming<T> {
         let produced = producer(sender);
         let run = async move { finish.finish(produced.await) };
         Self {
-            source: Source::Channel(receiver, Some(Box::pin(run))),
+            source: Source::Channel(receiver, Producer::Future(Box::pin(run))),
+        }
+    }
+
+    /// The messages that a function sends, which waits as it likes.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn produce_blocking(
+        producer: impl FnOnce(Sender<T>) -> Result<()> + Send + 'static,
+    ) -> Self {
+        let (sender, receiver) = channel::new(1);
+        let end = sender.clone();
+        let finish = FinishOnDrop::new(move |result| end.finish(result));
+        let run = move || finish.finish(producer(sender));
+        Self {
+            source: Source::Channel(receiver, Producer::Thread(Box::new(run))),
         }
     }
 }
@@ -130,21 +191,23 @@ impl<T> Streaming<T> {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let message = match &mut self.source {
             Source::Wire(wire) => ready!(wire.poll_message(cx)),
-            Source::Channel(receiver, producer) => ready!(loop {
-                let polled = receiver.poll_message(cx);
-                match producer {
-                    Some(running) if polled.is_pending() => {
-                        if running.as_mut().poll(cx).is_ready() {
-                            *producer = None;
-                        } else {
-                            // It may have sent something and wait for room for more.
-                            break receiver.poll_message(cx);
-                        }
+            Source::Channel(receiver, producer) => {
+                let mut polled = receiver.poll_message(cx);
+                while polled.is_pending() {
+                    let waits = match producer.run(cx) {
+                        Ok(waits) => waits,
+                        Err(error) => return Poll::Ready(Some(Err(error))),
+                    };
+                    // It may have sent something.
+                    polled = receiver.poll_message(cx);
+                    if waits || matches!(producer, Producer::None) {
+                        break;
                     }
-                    _ => break polled,
                 }
-            }),
-            Source::Stream(stream) => ready!(stream.as_mut().poll_next(cx)),
+                ready!(polled)
+            }
+            Source::Iter(messages) => messages.next(),
+            Source::Poll(poll) => ready!(poll(cx)),
             Source::Done => None,
         };
         if !matches!(message, Some(Ok(_))) {
@@ -167,10 +230,21 @@ impl<T> Streaming<T> {
         T: Send + 'static,
         U: Send + 'static,
     {
-        Streaming::from_stream(FromFn(move |cx: &mut Context<'_>| {
-            self.poll_message(cx)
-                .map(|message| message.map(|message| message.and_then(f)))
-        }))
+        Streaming {
+            source: Source::Poll(Box::new(move |cx| {
+                self.poll_message(cx)
+                    .map(|message| message.map(|message| message.and_then(f)))
+            })),
+        }
+    }
+
+    /// Whether the next message is there at once, as far as that is known.
+    fn has_more_at_once(&self) -> bool {
+        match &self.source {
+            Source::Iter(messages) => messages.size_hint().0 > 0,
+            Source::Wire(wire) => !wire.waiting.is_empty(),
+            _ => false,
+        }
     }
 
     /// The messages that come in on a stream of a connection.
@@ -190,6 +264,11 @@ impl<T> Streaming<T> {
         }
     }
 
+    /// Whether its messages come from another connection, or from who knows where.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.source, Source::Wire(_) | Source::Poll(_))
+    }
+
     /// Sends all messages to a stream of a connection and ends that.
     ///
     /// Gives a future if somebody has to run it; otherwise a sender does the work.
@@ -200,7 +279,12 @@ impl<T> Streaming<T> {
         match self.source {
             Source::Channel(receiver, producer) => {
                 receiver.attach(Box::new(WireSink::<C>(stream, std::marker::PhantomData)));
-                producer
+                match producer {
+                    Producer::None => None,
+                    Producer::Future(run) => Some(run),
+                    #[cfg(feature = "blocking")]
+                    Producer::Thread(run) => Some(Box::pin(async move { run() })),
+                }
             }
             source => Some(Box::pin(pump::<C, T>(Self { source }, stream))),
         }
@@ -214,8 +298,12 @@ async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
     let result = loop {
         match messages.message().await {
             Ok(Some(message)) => {
+                let flush = match messages.has_more_at_once() {
+                    true => Flush::Soon,
+                    false => Flush::Look,
+                };
                 let stream = &stream;
-                let sent = poll_fn(move |cx| stream.poll_send::<C, T>(&message, cx));
+                let sent = poll_fn(move |cx| stream.poll_send::<C, T>(&message, flush, cx));
                 if let Err(error) = sent.await {
                     break Err(error);
                 }
@@ -264,9 +352,15 @@ pub(crate) struct StreamRef {
 
 impl StreamRef {
     /// Sends a message once there is room for it; one that can't be sent ends the stream.
-    fn poll_send<C: Codec<T>, T>(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        ready!(self.streams.poll_room(self.id, cx))?;
-        let sent = self.streams.send(self.id, &Encoded::<C, T>::new(message));
+    fn poll_send<C: Codec<T>, T>(
+        &self,
+        message: &T,
+        flush: Flush,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        ready!(self.streams.poll_room(self.id, Room::Message, cx))?;
+        let message = Encoded::<C, T>::new(message);
+        let sent = self.streams.send(self.id, &message, flush);
         Poll::Ready(sent.inspect_err(|error| self.finish(Err(error.clone()))))
     }
 
@@ -318,12 +412,12 @@ struct WireSink<C>(StreamRef, std::marker::PhantomData<C>);
 
 impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.streams.poll_room(self.0.id, cx)
+        self.0.streams.poll_room(self.0.id, Room::Message, cx)
     }
 
     fn send(&self, message: &T) -> Result<()> {
         let message = Encoded::<C, T>::new(message);
-        self.0.streams.send(self.0.id, &message)
+        self.0.streams.send(self.0.id, &message, Flush::Now)
     }
 
     fn finish(&self, result: Result<()>) {
@@ -331,6 +425,7 @@ impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
     }
 }
 
+#[cfg(feature = "tokio")]
 impl<T> Stream for Streaming<T> {
     type Item = Result<T>;
 
@@ -347,27 +442,15 @@ impl<T> fmt::Debug for Streaming<T> {
         let source = match &self.source {
             Source::Wire(_) => "wire",
             Source::Channel(..) => "channel",
-            Source::Stream(_) => "stream",
+            Source::Iter(_) => "iterator",
+            Source::Poll(_) => "stream",
             Source::Done => "done",
         };
         f.debug_tuple("Streaming").field(&source).finish()
     }
 }
 
-/// A function that is polled as a stream.
-struct FromFn<F>(F);
-
-impl<F> Unpin for FromFn<F> {}
-
-impl<T, F: FnMut(&mut Context<'_>) -> Poll<Option<T>>> Stream for FromFn<F> {
-    type Item = T;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        (self.0)(cx)
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "tokio"))]
 mod tests {
     use super::*;
     use crate::status::Status;

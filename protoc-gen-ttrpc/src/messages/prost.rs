@@ -18,11 +18,13 @@ use crate::{Error, Problem, text};
 pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>, Error> {
     let mut config = Config::new();
     config.bytes(["."]);
+    // Nothing goes without saying: what the options say must not be said twice.
+    config.compile_well_known_types();
     let mut elsewhere = std::collections::BTreeSet::new();
     for file in &request.files {
         for place in layout::types(file) {
             let name = place.full_name();
-            if let Some(path) = layout.external(&place) {
+            if let Some(path) = layout.elsewhere(&place) {
                 // By its exact name: of shorter ones prost changes the path.
                 if elsewhere.insert(name.clone()) {
                     config.extern_path(name, path);

@@ -13,7 +13,14 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_protoc-gen-ttrpc");
 
 /// The inputs that must generate, each with the outputs in a golden directory of
 /// that name.
-pub const CASES: [&str; 6] = ["comments", "greeter", "kinds", "messages", "names", "route_guide"];
+pub const CASES: [&str; 6] = [
+    "comments",
+    "greeter",
+    "kinds",
+    "messages",
+    "names",
+    "route_guide",
+];
 
 /// What the inputs import.
 pub const IMPORTS: [&str; 2] = ["parts/public.proto", "parts/type.proto"];

@@ -137,12 +137,20 @@ impl<S: Default> Link<S> {
         self.streams.get_mut(&id).map(|stream| &mut stream.slot)
     }
 
-    /// Whether the driver has something to do since this was last asked: to write, to
-    /// go on reading, or to look at [`timeout`](Self::timeout) again.
+    /// Whether bytes wait that nobody has taken to write them.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty() && self.writing == 0
+    }
+
+    /// Whether the driver has something to do since this was last asked, beside writing:
+    /// to go on reading, to end, or to look at [`timeout`](Self::timeout) again.
     pub fn take_attention(&mut self) -> bool {
-        let attention = self.attention || (!self.output.is_empty() && self.writing == 0);
-        self.attention = false;
-        attention
+        std::mem::take(&mut self.attention)
+    }
+
+    /// When a stream has to have ended.
+    pub fn deadline(&self, id: StreamId) -> Option<Instant> {
+        self.streams.get(&id).and_then(|stream| stream.deadline)
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.

@@ -9,20 +9,20 @@ use crate::simulation::{Client, Server, stream_id};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An idle connection wants nothing; asking takes the answer with it, but not while bytes
-/// wait that nobody writes.
+/// Bytes that nobody writes are told of for as long as they wait, and they alone.
 #[test]
-fn bytes_to_write_want_attention_until_they_are_taken() {
+fn bytes_wait_until_they_are_taken() {
     let mut client = Client::with(|_| {});
-    assert!(!client.link().take_attention());
+    assert!(!client.link().has_output());
     client.open(CallKind::Unary, None);
-    assert!(client.link().take_attention());
-    assert!(client.link().take_attention(), "they wait still");
+    assert!(client.link().has_output());
+    assert!(client.link().has_output(), "they wait still");
     // Being written: whoever writes looks again by itself.
     client.write(1);
     client.open(CallKind::Unary, None);
-    assert!(!client.link().take_attention());
+    assert!(!client.link().has_output());
     client.write(usize::MAX);
+    assert!(!client.link().has_output());
     assert!(!client.link().take_attention());
 }
 

@@ -1,50 +1,26 @@
-//! The client of the asynchronous flavour.
+//! What a client does, whichever flavour drives its connections.
 
-mod builder;
 mod call;
+mod settings;
 
-use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
-pub use self::builder::ClientBuilder;
-use self::builder::Settings;
 use self::call::OpenCall;
-use crate::addr::Address;
+pub(crate) use self::settings::{OnClose, Settings, client_options};
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
-use crate::connection::{Shared, Slot, Streams};
+use crate::connection::{Asks, BoxFuture};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interceptor::{Body, Invocation};
 use crate::proto::{CallKind, client};
 use crate::streaming::{StreamRef, Streaming};
-use crate::transport;
 
-/// A connection to a server, and the calls on it.
-///
-/// A clone shares the connection; any number of calls run on it at once. It is closed
-/// when the last clone and the last call are gone.
-///
-/// The generated clients are made from it:
-///
-/// ```no_run
-/// # use ttrpc_runtime::{Client, Error};
-/// # async fn connect() -> Result<(), Error> {
-/// let client = Client::connect("unix:///run/greeter.sock").await?;
-/// # Ok(()) }
-/// ```
-///
-/// Dropping the future of a call gives the call up: nothing of it is left here. The
-/// server is told only where [`ClientBuilder::send_cancel`] says so, because the protocol
-/// itself has no way to.
+/// The calls of a client, which its clones share.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Calls {
     inner: Arc<Inner>,
 }
-
-type Connection = Shared<client::Connection<Slot>>;
 
 struct Inner {
     link: Link,
@@ -56,57 +32,59 @@ enum Link {
     /// This one.
     Fixed(OpenConnection),
     /// This one, and when it has ended another one to the same address.
-    Again(Address, Mutex<OpenConnection>),
+    Again(Connect, Mutex<OpenConnection>),
 }
+
+/// Connects once more.
+pub(crate) type Connect = Box<dyn Fn() -> BoxFuture<Result<OpenConnection>> + Send + Sync>;
 
 /// A connection that ends when the last call on it has, once this is dropped.
 #[derive(Clone)]
-struct OpenConnection(Arc<CloseOnDrop>);
+pub(crate) struct OpenConnection(Arc<CloseOnDrop>);
 
-struct CloseOnDrop(Arc<Connection>);
+struct CloseOnDrop(Arc<dyn Asks>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.with(client::Connection::shut_down);
+        self.0.shut_down();
     }
 }
 
-impl Client {
-    /// Begins to make a client that is not like the default.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
+impl OpenConnection {
+    pub(crate) fn new(connection: Arc<dyn Asks>) -> Self {
+        Self(Arc::new(CloseOnDrop(connection)))
     }
 
-    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
-    ///
-    /// # Errors
-    /// The address is none, or nobody listens there.
-    pub async fn connect<A>(address: A) -> Result<Self>
-    where
-        A: TryInto<Address>,
-        A::Error: Into<Error>,
-    {
-        Self::builder().connect(address).await
+    fn asks(&self) -> &dyn Asks {
+        &*self.0.0
     }
+}
 
-    /// Makes calls over `io`, a connection of any kind.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime: a task is spawned that drives the connection.
-    pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self::builder().over(io)
-    }
-
-    fn with(link: Link, settings: Settings) -> Self {
+impl Calls {
+    /// Calls on this connection alone.
+    pub(crate) fn over(connection: OpenConnection, settings: Settings) -> Self {
+        let link = Link::Fixed(connection);
         Self {
             inner: Arc::new(Inner { link, settings }),
         }
     }
 
-    /// Waits until the connection has ended, and says why. It is cancel-safe.
-    pub async fn closed(&self) -> Error {
-        let connection = self.inner.link.current();
-        let connection = Arc::clone(&connection.0.0);
+    /// Calls on this connection, and once that has ended on another one.
+    pub(crate) fn again(first: OpenConnection, settings: Settings, connect: Connect) -> Self {
+        let link = Link::Again(connect, Mutex::new(first));
+        Self {
+            inner: Arc::new(Inner { link, settings }),
+        }
+    }
+
+    /// Why the connection has ended, once it has.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        self.inner.link.current().asks().ended()
+    }
+
+    /// Waits until the connection has ended, and says why.
+    pub(crate) async fn closed(&self) -> Error {
+        let connection = Arc::clone(&self.inner.link.current().0.0);
         poll_fn(|cx| connection.poll_ended(cx)).await
     }
 
@@ -114,7 +92,7 @@ impl Client {
     ///
     /// # Errors
     /// The call failed: by its handler, its deadline, its context or its connection.
-    pub async fn unary<C, Req, Rep>(
+    pub(crate) async fn unary<C, Req, Rep>(
         &self,
         _: C,
         ctx: &Context,
@@ -144,7 +122,7 @@ impl Client {
     ///
     /// # Errors
     /// The call can't be made. That it failed otherwise, the stream says.
-    pub async fn server_streaming<C, Req, Rep>(
+    pub(crate) async fn server_streaming<C, Req, Rep>(
         &self,
         _: C,
         ctx: &Context,
@@ -173,7 +151,7 @@ impl Client {
     ///
     /// # Errors
     /// The call failed, or the stream of requests yielded an error: then with that.
-    pub async fn client_streaming<C, Req, Rep>(
+    pub(crate) async fn client_streaming<C, Req, Rep>(
         &self,
         _: C,
         ctx: &Context,
@@ -204,7 +182,7 @@ impl Client {
     ///
     /// # Errors
     /// The call can't be made. That it failed otherwise, the stream says.
-    pub async fn bidi_streaming<C, Req, Rep>(
+    pub(crate) async fn bidi_streaming<C, Req, Rep>(
         &self,
         _: C,
         ctx: &Context,
@@ -225,7 +203,7 @@ impl Client {
         }
         let connection = self.connection().await?;
         let call = self.open(connection, ctx, service, method, kind, None)?;
-        call.feed::<C, Req>(requests).await;
+        call.feed::<C, Req>(requests)?;
         Ok(call.into_replies::<C, Rep>())
     }
 
@@ -275,7 +253,7 @@ impl Client {
             CallKind::ClientStreaming => Body::One(call.fed_by::<Raw, _>(requests).await?),
             CallKind::ServerStreaming => Body::Stream(call.into_replies::<Raw, _>()),
             CallKind::BidiStreaming => {
-                call.feed::<Raw, _>(requests).await;
+                call.feed::<Raw, _>(requests)?;
                 Body::Stream(call.into_replies::<Raw, _>())
             }
         })
@@ -285,15 +263,15 @@ impl Client {
     /// ended and is to be replaced.
     async fn connection(&self) -> Result<OpenConnection> {
         let connection = self.inner.link.current();
-        let Link::Again(address, current) = &self.inner.link else {
+        let Link::Again(connect, current) = &self.inner.link else {
             return Ok(connection);
         };
-        if connection.0.0.ended().is_none() {
+        if connection.asks().ended().is_none() {
             return Ok(connection);
         }
-        let fresh = self.inner.settings.open(transport::connect(address).await?);
+        let fresh = connect().await?;
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.0.0.ended().is_some() {
+        if current.asks().ended().is_some() {
             *current = fresh;
         }
         // Otherwise another call was faster, and the fresh one is closed again.
@@ -315,20 +293,18 @@ impl Client {
             return Err(Error::cancelled());
         }
         let now = crate::clock::now();
-        let id = connection.0.0.with(|connection| {
-            let call = client::Call {
-                service,
-                method,
-                kind,
-                deadline: ctx.deadline(),
-                metadata: ctx.metadata(),
-                request,
-            };
-            connection.open(&call, now)
-        })?;
+        let call = client::Call {
+            service,
+            method,
+            kind,
+            deadline: ctx.deadline(),
+            metadata: ctx.metadata(),
+            request,
+        };
+        let id = connection.asks().open(&call, now)?;
         Ok(OpenCall {
             stream: StreamRef {
-                streams: Arc::clone(&connection.0.0) as Arc<dyn Streams>,
+                streams: Arc::clone(&connection.0.0).streams(),
                 id,
             },
             connection,
@@ -347,13 +323,5 @@ impl Link {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
         }
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("ended", &self.inner.link.current().0.0.ended())
-            .finish()
     }
 }

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use super::OpenConnection;
 use crate::cancel::Cancelled;
 use crate::codec::Codec;
-use crate::connection::AbortOnDrop;
 use crate::error::{Error, Result};
-use crate::proto::{End, Endpoint};
+use crate::proto::End;
 use crate::streaming::{StreamRef, Streaming};
 
 /// A call that has been made; as a future, its single reply. Dropping it gives it up.
@@ -35,6 +34,11 @@ impl OpenCall {
         mut self,
         requests: Streaming<Req>,
     ) -> Result<Bytes> {
+        if requests.is_remote() && self.connection.asks().is_threaded() {
+            // A thread can't wait for two connections.
+            self.feed::<C, Req>(requests)?;
+            return self.await;
+        }
         let mut feed = requests.send_to::<C>(self.stream.clone());
         poll_fn(|cx| {
             if feed
@@ -48,27 +52,16 @@ impl OpenCall {
         .await
     }
 
-    /// Sends the requests by a task, if they are not all sent at once.
-    pub(super) async fn feed<C: Codec<Req>, Req: Send + 'static>(&self, requests: Streaming<Req>) {
-        let Some(mut feed) = requests.send_to::<C>(self.stream.clone()) else {
-            return;
-        };
-        if poll_fn(|cx| Poll::Ready(feed.as_mut().poll(cx).is_ready())).await {
-            return;
+    /// Sends the requests while the replies are read, or not.
+    pub(super) fn feed<C: Codec<Req>, Req: Send + 'static>(
+        &self,
+        requests: Streaming<Req>,
+    ) -> Result<()> {
+        match requests.send_to::<C>(self.stream.clone()) {
+            Some(feed) => self.connection.asks().feed(self.stream.id, feed),
+            // Whoever has the sender does the work.
+            None => Ok(()),
         }
-        let task = AbortOnDrop(tokio::spawn(feed).abort_handle());
-        let id = self.stream.id;
-        let late = self.connection.0.0.with(|connection| {
-            match connection.check_sending(id) {
-                Ok(()) => connection
-                    .link()
-                    .slot(id)
-                    .and_then(|slot| slot.task.replace(task)),
-                // The call is over already, and with it the task.
-                Err(_) => Some(task),
-            }
-        });
-        drop(late);
     }
 }
 

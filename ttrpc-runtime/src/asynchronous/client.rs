@@ -1,0 +1,251 @@
+//! The client of the asynchronous flavour.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::driver::{Connection, Driver, NoCalls};
+use super::transport;
+use crate::addr::Address;
+use crate::calls::{Calls, OpenConnection, Settings, client_options};
+use crate::codec::Codec;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::interceptor::Interceptor;
+use crate::streaming::Streaming;
+
+/// A connection to a server, and the calls on it.
+///
+/// A clone shares the connection; any number of calls run on it at once. It is closed
+/// when the last clone and the last call are gone.
+///
+/// The generated clients are made from it:
+///
+/// ```no_run
+/// # use ttrpc_runtime::{Client, Error};
+/// # async fn connect() -> Result<(), Error> {
+/// let client = Client::connect("unix:///run/greeter.sock").await?;
+/// # Ok(()) }
+/// ```
+///
+/// Dropping the future of a call gives the call up: nothing of it is left here. The
+/// server is told only where [`ClientBuilder::send_cancel`] says so, because the protocol
+/// itself has no way to.
+#[derive(Clone)]
+pub struct Client {
+    calls: Calls,
+}
+
+impl Client {
+    /// Begins to make a client that is not like the default.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
+    ///
+    /// # Errors
+    /// The address is none, or nobody listens there.
+    pub async fn connect<A>(address: A) -> Result<Self>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<Error>,
+    {
+        Self::builder().connect(address).await
+    }
+
+    /// Makes calls over `io`, a connection of any kind.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: a task is spawned that drives the connection.
+    pub fn new(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self::builder().over(io)
+    }
+
+    /// Waits until the connection has ended, and says why. It is cancel-safe.
+    pub async fn closed(&self) -> Error {
+        self.calls.closed().await
+    }
+
+    /// Calls a method with one message each way.
+    ///
+    /// # Errors
+    /// The call failed: by its handler, its deadline, its context or its connection.
+    pub async fn unary<C, Req, Rep>(
+        &self,
+        codec: C,
+        ctx: &Context,
+        service: &str,
+        method: &str,
+        request: Req,
+    ) -> Result<Rep>
+    where
+        C: Codec<Req> + Codec<Rep>,
+        Req: Send,
+    {
+        self.calls.unary(codec, ctx, service, method, request).await
+    }
+
+    /// Calls a method with one message, and a stream of messages back.
+    ///
+    /// # Errors
+    /// The call can't be made. That it failed otherwise, the stream says.
+    pub async fn server_streaming<C, Req, Rep>(
+        &self,
+        codec: C,
+        ctx: &Context,
+        service: &str,
+        method: &str,
+        request: Req,
+    ) -> Result<Streaming<Rep>>
+    where
+        C: Codec<Req> + Codec<Rep>,
+        Req: Send,
+        Rep: Send + 'static,
+    {
+        let calls = &self.calls;
+        calls
+            .server_streaming(codec, ctx, service, method, request)
+            .await
+    }
+
+    /// Calls a method with a stream of messages, and one message back.
+    ///
+    /// # Errors
+    /// The call failed, or the stream of requests yielded an error: then with that.
+    pub async fn client_streaming<C, Req, Rep>(
+        &self,
+        codec: C,
+        ctx: &Context,
+        service: &str,
+        method: &str,
+        requests: Streaming<Req>,
+    ) -> Result<Rep>
+    where
+        C: Codec<Req> + Codec<Rep>,
+        Req: Send + 'static,
+    {
+        let calls = &self.calls;
+        calls
+            .client_streaming(codec, ctx, service, method, requests)
+            .await
+    }
+
+    /// Calls a method with a stream of messages each way.
+    ///
+    /// The requests are sent by a task of their own, whether the replies are read or not.
+    ///
+    /// # Errors
+    /// The call can't be made. That it failed otherwise, the stream says.
+    pub async fn bidi_streaming<C, Req, Rep>(
+        &self,
+        codec: C,
+        ctx: &Context,
+        service: &str,
+        method: &str,
+        requests: Streaming<Req>,
+    ) -> Result<Streaming<Rep>>
+    where
+        C: Codec<Req> + Codec<Rep>,
+        Req: Send + 'static,
+        Rep: Send + 'static,
+    {
+        let calls = &self.calls;
+        calls
+            .bidi_streaming(codec, ctx, service, method, requests)
+            .await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("ended", &self.calls.ended())
+            .finish()
+    }
+}
+
+/// Makes a [`Client`].
+#[must_use]
+#[derive(Default)]
+pub struct ClientBuilder {
+    settings: Settings,
+}
+
+impl ClientBuilder {
+    client_options!();
+
+    /// Puts an interceptor around every call, inside of those that were added before.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.settings.interceptors.add(interceptor);
+        self
+    }
+
+    /// Calls a function once for each connection that ends, with the reason.
+    pub fn on_close(mut self, f: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.settings.on_close = Some(Arc::new(f));
+        self
+    }
+
+    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
+    ///
+    /// # Errors
+    /// The address is none, or nobody listens there.
+    pub async fn connect<A>(self, address: A) -> Result<Client>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<Error>,
+    {
+        let address = address.try_into().map_err(Into::into)?;
+        let settings = self.settings;
+        let first = open(&settings, transport::connect(&address).await?);
+        if !settings.reconnect {
+            let calls = Calls::over(first, settings);
+            return Ok(Client { calls });
+        }
+        let again = settings.clone();
+        let connect = Box::new(move || {
+            let (address, settings) = (address.clone(), again.clone());
+            Box::pin(async move { Ok(open(&settings, transport::connect(&address).await?)) }) as _
+        });
+        let calls = Calls::again(first, settings, connect);
+        Ok(Client { calls })
+    }
+
+    /// Makes calls over `io`, a connection of any kind.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: a task is spawned that drives the connection.
+    pub fn over(self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Client {
+        let calls = Calls::over(open(&self.settings, io), self.settings);
+        Client { calls }
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").finish_non_exhaustive()
+    }
+}
+
+/// Starts to drive a connection.
+fn open(
+    settings: &Settings,
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> OpenConnection {
+    let connection = Connection::new(settings.endpoint());
+    let driver = Driver::new(Arc::clone(&connection), io, NoCalls);
+    match &settings.on_close {
+        None => drop(tokio::spawn(driver)),
+        Some(on_close) => {
+            let (on_close, connection) = (Arc::clone(on_close), Arc::clone(&connection));
+            tokio::spawn(async move {
+                // It tells the calls how it ended.
+                let _ = driver.await;
+                connection.ended().iter().for_each(|error| on_close(error));
+            });
+        }
+    }
+    OpenConnection::new(connection)
+}

@@ -1,0 +1,10 @@
+//! The asynchronous flavour: tasks of tokio.
+
+mod client;
+mod driver;
+mod server;
+mod socket;
+mod transport;
+
+pub use self::client::{Client, ClientBuilder};
+pub use self::server::{Server, ServerBuilder};

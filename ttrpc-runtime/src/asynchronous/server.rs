@@ -1,0 +1,246 @@
+//! The server of the asynchronous flavour.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+
+use super::driver::{Connection, Dispatch, Driver};
+use super::transport;
+use crate::cancel::Cancelled;
+use crate::connection::{Answers, Slot};
+use crate::context::{Connected, Peer};
+use crate::error::{Error, Result};
+use crate::interceptor::Interceptor;
+use crate::proto::server;
+use crate::service::Service;
+use crate::serving::{Backoff, Place, Serving, Settings, server_options};
+use crate::transport::Listener;
+
+/// Serves services on any number of listeners and connections; a clone is the same
+/// server.
+///
+/// ```no_run
+/// use ttrpc_runtime::{Listener, Server, Service};
+///
+/// # async fn run(greeter: impl Service) -> ttrpc_runtime::Result<()> {
+/// let server = Server::builder().service(greeter).build()?;
+/// server.serve(Listener::bind("unix:///run/greeter.sock")?).await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    serving: Arc<Serving>,
+    spawn_at_once: bool,
+}
+
+/// Makes a [`Server`].
+#[must_use]
+#[derive(Default)]
+pub struct ServerBuilder {
+    settings: Settings,
+    spawn_at_once: bool,
+}
+
+impl ServerBuilder {
+    /// Adds a service.
+    pub fn service(mut self, service: impl Service) -> Self {
+        self.settings.services.push(Box::new(service));
+        self
+    }
+
+    /// Puts an interceptor around every call, inside of those that were added before.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.settings.interceptors.add(interceptor);
+        self
+    }
+
+    server_options!();
+
+    /// Runs each handler on a task of its own from the beginning.
+    ///
+    /// By default a handler runs on the task of its connection until it first waits, and
+    /// only then gets a task of its own: a handler that never waits costs no task at
+    /// all, but holds up the other calls of its connection while it computes. Where
+    /// handlers compute for long, say more than 100 µs, spawn them at once.
+    pub fn spawn_handlers(mut self, at_once: bool) -> Self {
+        self.spawn_at_once = at_once;
+        self
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// Two services have the same name.
+    pub fn build(self) -> Result<Server> {
+        Ok(Server {
+            serving: Serving::new(self.settings)?,
+            spawn_at_once: self.spawn_at_once,
+        })
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Begins to make a server.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// Accepts connections and serves each on a task of its own, until
+    /// [`shutdown`](Self::shutdown) or [`close`](Self::close). Call it once for each
+    /// listener.
+    ///
+    /// Where the process has no descriptor left or the like, it tries again after a
+    /// while. Dropping the future stops accepting; connections go on.
+    ///
+    /// # Errors
+    /// The listener can't be accepted from at all.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn serve<L>(&self, listener: L) -> Result<()>
+    where
+        L: TryInto<Listener>,
+        L::Error: Into<Error>,
+    {
+        let Listener {
+            socket,
+            file: _file,
+        } = listener.try_into().map_err(Into::into)?;
+        let socket = UnixListener::from_std(socket)?;
+        let most = self.serving.settings().max_connections.saturating_sub(1);
+        let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
+        let mut backoff = Backoff::default();
+        loop {
+            let accept = async {
+                self.serving.at_most(most).await;
+                transport::accept(&socket).await
+            };
+            let Some(accepted) = until(closing.as_mut(), accept).await else {
+                return Ok(());
+            };
+            match accepted {
+                Ok((io, peer)) => {
+                    backoff.reset();
+                    let server = self.clone();
+                    let place = self.serving.place();
+                    tokio::spawn(async move { server.run(io, peer, place).await });
+                }
+                Err(error) => {
+                    let wait = backoff.failed(error, &self.serving)?;
+                    until(closing.as_mut(), tokio::time::sleep(wait)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection of any kind until it ends. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// It ended otherwise than by the peer's or this server's closing it.
+    pub async fn serve_connection(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Send + Unpin,
+    ) -> Result<()> {
+        self.run(io, None, self.serving.place()).await
+    }
+
+    async fn run(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Send + Unpin,
+        peer: Option<Peer>,
+        place: Place,
+    ) -> Result<()> {
+        let connected = self.serving.greet(peer)?;
+        let connection = Connection::new(self.serving.endpoint());
+        let weak = Arc::downgrade(&connection);
+        place.take(weak);
+        let dispatch = Dispatcher {
+            server: self.clone(),
+            connected,
+        };
+        match Driver::new(connection, io, dispatch).await {
+            Err(error) if !error.is_closed() || std::error::Error::source(&error).is_some() => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops gracefully: accepts no more connections, refuses new calls with
+    /// UNAVAILABLE, and waits until those that run have ended, for `timeout` at most;
+    /// then it ends what is left. Returns once every connection is closed.
+    pub async fn shutdown(&self, timeout: Duration) {
+        self.serving.shut_down();
+        let ended = self.serving.at_most(0);
+        if tokio::time::timeout(timeout, ended).await.is_err() {
+            self.close();
+            self.serving.at_most(0).await;
+        }
+    }
+
+    /// Stops at once: accepts no more connections and ends those there are, with the
+    /// calls on them.
+    pub fn close(&self) {
+        self.serving.close();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("services", &self.serving.service_names())
+            .field("connections", &self.serving.count())
+            .finish()
+    }
+}
+
+/// Gives calls to services.
+struct Dispatcher {
+    server: Server,
+    connected: Option<Arc<Connected>>,
+}
+
+impl Dispatch<server::Connection<Slot>> for Dispatcher {
+    fn start(
+        &mut self,
+        connection: &Arc<Connection<server::Connection<Slot>>>,
+        call: server::Call,
+    ) {
+        let id = call.id;
+        let answers = Arc::clone(connection) as Arc<dyn Answers>;
+        let serving = &self.server.serving;
+        let Some(mut running) = serving.start(answers, self.connected.clone(), call) else {
+            return;
+        };
+        // The task polls it again as soon as it runs, so that no wake-up is lost.
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.server.spawn_at_once || Pin::new(&mut running).poll(&mut cx).is_pending() {
+            connection.spawn_at_once(id, Box::pin(running));
+        }
+    }
+}
+
+/// The output of `future`, unless `end` comes first.
+async fn until<T>(
+    mut end: Pin<&mut impl Future<Output = ()>>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => future.as_mut().poll(cx).map(Some),
+    })
+    .await
+}

@@ -1,0 +1,315 @@
+//! How a thread waits: for a waker, and meanwhile for a connection that it drives.
+//!
+//! All that can be waited for is a future of the layers below, none of which needs a
+//! runtime. [`block_on`] polls one with a waker of the thread. Where it has to wait for a
+//! connection, the thread goes and drives that, if nobody else does.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crate::frame::StreamId;
+use crate::socket;
+
+/// A connection that a thread can wait for.
+pub(super) trait Wait: Send + Sync {
+    /// Drives the connection until the thread is woken, or sleeps while others do. It may
+    /// return early.
+    fn wait(&self, id: Option<StreamId>, thread: &Parker);
+
+    /// Goes on until nothing that this thread has queued is left to be written, or the
+    /// stream that it was for is over.
+    fn settle(&self, id: StreamId, thread: &Parker);
+
+    /// Lets another thread drive the connection.
+    fn pass_on(&self);
+}
+
+/// Awake, and not woken since it last looked.
+const AWAKE: u8 = 0;
+/// Woken, whatever it does.
+const WOKEN: u8 = 1;
+/// Asleep.
+const PARKED: u8 = 2;
+/// Waiting for a descriptor, and for the bell.
+const POLLING: u8 = 3;
+
+/// What wakes a thread.
+pub(crate) struct Parker {
+    state: AtomicU8,
+    thread: Thread,
+    /// What interrupts the waiting for a descriptor: a byte comes out of the second one.
+    /// It is made when a thread first waits for long.
+    bell: OnceLock<Option<(UnixStream, UnixStream)>>,
+}
+
+/// How long a thread without a bell waits for a descriptor at once.
+const DEAF: Duration = Duration::from_millis(10);
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match self.state.swap(WOKEN, Ordering::SeqCst) {
+            PARKED => self.thread.unpark(),
+            POLLING => {
+                if let Some(Some((bell, _))) = self.bell.get() {
+                    // If it is full it rings already.
+                    let _ = (&*bell).write(&[1]);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Parker {
+    /// Whether the thread was woken since it last looked.
+    pub(super) fn is_woken(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == WOKEN
+    }
+
+    /// Forgets that the thread was woken.
+    pub(super) fn rest(&self) {
+        self.state.store(AWAKE, Ordering::SeqCst);
+    }
+
+    fn goes_to(&self, sleep: u8) -> bool {
+        self.state
+            .compare_exchange(AWAKE, sleep, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// Comes back from a sleep; being woken is not forgotten.
+    fn is_back(&self, sleep: u8) {
+        let back = self
+            .state
+            .compare_exchange(sleep, AWAKE, Ordering::SeqCst, Ordering::SeqCst);
+        debug_assert!(back.is_ok() || self.is_woken());
+    }
+
+    /// Sleeps until the thread is woken or the time has come, or for less.
+    pub(super) fn park(&self, until: Option<Instant>) {
+        if !self.goes_to(PARKED) {
+            return;
+        }
+        match until {
+            None => std::thread::park(),
+            Some(until) => {
+                std::thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            }
+        }
+        self.is_back(PARKED);
+    }
+
+    /// Waits until a descriptor has one of the `events`, the thread is woken or the time
+    /// has come. Gives the events.
+    pub(super) fn poll(&self, file: &impl AsFd, events: i16, until: Option<Instant>) -> i16 {
+        let bell = self.bell.get_or_init(make_bell);
+        if !self.goes_to(POLLING) {
+            return 0;
+        }
+        let asked = |file: &dyn AsRawFd, events| libc::pollfd {
+            fd: file.as_raw_fd(),
+            events,
+            revents: 0,
+        };
+        let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let mut files = [asked(&file.as_fd(), events), asked(&-1, 0)];
+        match bell {
+            Some((_, ear)) => files[1] = asked(ear, libc::POLLIN),
+            None => timeout = Some(timeout.map_or(DEAF, |timeout| timeout.min(DEAF))),
+        }
+        // Interrupted by a signal it returns for nothing, as it may.
+        let outcome = socket::poll(&mut files, timeout);
+        self.is_back(POLLING);
+        if let (Some((_, ear)), true) = (bell, files[1].revents != 0) {
+            let _ = (&*ear).read(&mut [0; 64]);
+        }
+        // An error or a hang-up is for whoever reads or writes to find.
+        match outcome {
+            Ok(()) if files[0].revents & !events != 0 => events,
+            Ok(()) => files[0].revents,
+            Err(_) => 0,
+        }
+    }
+}
+
+/// Without descriptors left the thread does without.
+fn make_bell() -> Option<(UnixStream, UnixStream)> {
+    let (bell, ear) = UnixStream::pair().ok()?;
+    bell.set_nonblocking(true).ok()?;
+    ear.set_nonblocking(true).ok()?;
+    Some((bell, ear))
+}
+
+/// A connection, and the stream of it that is waited for, if it is for one.
+type Place = (Arc<dyn Wait>, Option<StreamId>);
+
+/// What is known of this thread.
+struct Current {
+    parker: Arc<Parker>,
+    waker: Waker,
+    /// How many [`block_on`]s it is in.
+    depth: Cell<usize>,
+    /// The connection that what was just polled waits for.
+    waits: RefCell<Option<Place>>,
+    /// The connection that has not taken all that this thread has queued.
+    unsettled: RefCell<Option<(Arc<dyn Wait>, StreamId)>>,
+    /// The connection that this thread was woken to drive.
+    baton: RefCell<Option<Arc<dyn Wait>>>,
+}
+
+thread_local! {
+    static CURRENT: Current = {
+        let parker = Arc::new(Parker {
+            state: AtomicU8::new(AWAKE),
+            thread: std::thread::current(),
+            bell: OnceLock::new(),
+        });
+        let waker = Waker::from(Arc::clone(&parker));
+        Current {
+            parker,
+            waker,
+            depth: Cell::new(0),
+            waits: RefCell::new(None),
+            unsettled: RefCell::new(None),
+            baton: RefCell::new(None),
+        }
+    };
+}
+
+/// The waker of this thread.
+pub(super) fn waker() -> Waker {
+    CURRENT.with(|current| current.waker.clone())
+}
+
+/// Says what connection the future that is being polled waits for.
+pub(super) fn waits(connection: Arc<dyn Wait>, id: Option<StreamId>) {
+    CURRENT.with(|current| *current.waits.borrow_mut() = Some((connection, id)));
+}
+
+/// Says that a connection has not taken all that was queued for a stream.
+pub(super) fn is_unsettled(connection: Arc<dyn Wait>, id: StreamId) {
+    // A thread that ends can do nothing about it.
+    let _ = CURRENT.try_with(|current| *current.unsettled.borrow_mut() = Some((connection, id)));
+}
+
+/// Says that this thread was woken to drive a connection, unless it has something else to
+/// do by now.
+pub(super) fn takes_baton(connection: Arc<dyn Wait>) {
+    CURRENT.with(|current| *current.baton.borrow_mut() = Some(connection));
+}
+
+/// Runs a future on this thread.
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    CURRENT.with(|current| {
+        let _nested = Nested::enter(current);
+        loop {
+            if let Some(output) = current.poll(future.as_mut()) {
+                return output;
+            }
+            current.wait(None);
+        }
+    })
+}
+
+/// Runs a future on this thread, until the time has come or what it is for is over.
+pub(super) fn block_on_while<F: Future>(
+    future: F,
+    until: Option<Instant>,
+    goes_on: impl Fn() -> bool,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    CURRENT.with(|current| {
+        let _nested = Nested::enter(current);
+        loop {
+            if let Some(output) = current.poll(future.as_mut()) {
+                return Some(output);
+            }
+            if !goes_on() || until.is_some_and(|until| until <= Instant::now()) {
+                return None;
+            }
+            current.wait(until);
+        }
+    })
+}
+
+/// Does something that may leave bytes unwritten, and sees to them.
+pub(super) fn settled<T>(f: impl FnOnce() -> T) -> T {
+    let output = f();
+    let _ = CURRENT.try_with(|current| {
+        let _nested = Nested::enter(current);
+        current.settle();
+    });
+    output
+}
+
+impl Current {
+    fn poll<F: Future>(&self, future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        self.parker.rest();
+        self.waits.take();
+        match future.poll(&mut Context::from_waker(&self.waker)) {
+            Poll::Pending => None,
+            Poll::Ready(output) => {
+                self.settle();
+                Some(output)
+            }
+        }
+    }
+
+    fn wait(&self, until: Option<Instant>) {
+        let waits = self.waits.take();
+        if let Some(baton) = self.baton.take() {
+            let same = |(connection, _): &Place| Arc::ptr_eq(connection, &baton);
+            if !waits.as_ref().is_some_and(same) {
+                baton.pass_on();
+            }
+        }
+        match waits {
+            Some((connection, id)) => connection.wait(id, &self.parker),
+            None => self.parker.park(until),
+        }
+    }
+
+    fn settle(&self) {
+        if let Some((connection, id)) = self.unsettled.take() {
+            connection.settle(id, &self.parker);
+        }
+    }
+}
+
+/// A thread that may have been in the middle of waiting for something else.
+struct Nested<'a>(&'a Current);
+
+impl<'a> Nested<'a> {
+    fn enter(current: &'a Current) -> Self {
+        current.depth.set(current.depth.get() + 1);
+        Self(current)
+    }
+}
+
+impl Drop for Nested<'_> {
+    fn drop(&mut self) {
+        if let Some(baton) = self.0.baton.take() {
+            baton.pass_on();
+        }
+        let depth = self.0.depth.get() - 1;
+        self.0.depth.set(depth);
+        if depth > 0 {
+            // Its wake-up may have been used up here.
+            self.0.parker.state.store(WOKEN, Ordering::SeqCst);
+        }
+    }
+}

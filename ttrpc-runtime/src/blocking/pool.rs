@@ -1,0 +1,296 @@
+//! The threads that run handlers: few while handlers are quick, more while they block.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::connection::session;
+use super::host::Hosted;
+use crate::proto::server;
+
+/// How long a thread without work stays.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// For how many ticks after a handler was found to block the next ones are expected to.
+const WARY: u32 = 16;
+
+/// What is to be done by a thread.
+pub(super) enum Job {
+    /// To handle what comes on a connection.
+    Serve(Arc<Hosted>),
+    /// To run a call.
+    Run(Arc<Hosted>, server::Call),
+}
+
+/// The threads of a server.
+pub(super) struct Pool {
+    /// As many as there may be.
+    max: usize,
+    /// As many as the system has, if that is less.
+    limit: AtomicUsize,
+    jobs: Mutex<Jobs>,
+    /// There is a job.
+    wanted: Condvar,
+    workers: Mutex<Vec<Arc<Worker>>>,
+    /// How many jobs wait.
+    waiting: AtomicUsize,
+    /// Threads that have been in one handler for at least a tick.
+    stuck: AtomicUsize,
+    /// Threads that wait for more on the connection that they have served.
+    lingering: AtomicUsize,
+    /// For how many ticks handlers are still expected to block.
+    wary: AtomicU32,
+    /// Whether somebody [`tick`](Self::tick)s.
+    pub(super) ticking: AtomicBool,
+}
+
+#[derive(Default)]
+struct Jobs {
+    queue: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    /// How many have been taken, ever.
+    taken: u64,
+    /// `taken` at the last tick.
+    seen: u64,
+}
+
+/// One of the threads, as others see it.
+pub(super) struct Worker {
+    pool: Arc<Pool>,
+    /// Odd while it is in a handler; it grows with each.
+    turns: AtomicU64,
+    /// What `turns` was at the last tick.
+    seen: AtomicU64,
+    /// Whether it counts as stuck.
+    stuck: AtomicBool,
+    serves: Mutex<Option<Arc<Hosted>>>,
+}
+
+impl Worker {
+    pub(super) fn enter_handler(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        if !self.pool.ticking.load(Ordering::SeqCst) {
+            if let Some(connection) = &*self.serves() {
+                connection.host.rouse();
+            }
+        }
+    }
+
+    pub(super) fn leave_handler(&self) {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::SeqCst) {
+            self.pool.stuck.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn serves(&self) -> MutexGuard<'_, Option<Arc<Hosted>>> {
+        self.serves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a tick has found.
+pub(super) enum Tick {
+    /// Nothing has happened since the last one.
+    Quiet,
+    Busy,
+}
+
+impl Pool {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        let max = max.max(1);
+        Arc::new(Self {
+            max,
+            limit: AtomicUsize::new(max),
+            jobs: Mutex::default(),
+            wanted: Condvar::new(),
+            workers: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            stuck: AtomicUsize::new(0),
+            lingering: AtomicUsize::new(0),
+            wary: AtomicU32::new(0),
+            ticking: AtomicBool::new(false),
+        })
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a job; those of one connection are done in order.
+    pub(super) fn push(self: &Arc<Self>, job: Job) {
+        let mut jobs = self.jobs();
+        jobs.queue.push_back(job);
+        self.waiting.store(jobs.queue.len(), Ordering::Relaxed);
+        if jobs.idle > 0 {
+            drop(jobs);
+            self.wanted.notify_one();
+        } else if jobs.threads == 0 || self.is_wary() {
+            self.grow(jobs);
+        }
+    }
+
+    /// Starts one more thread, if there may be one and the system has one.
+    fn grow(self: &Arc<Self>, mut jobs: MutexGuard<'_, Jobs>) {
+        if jobs.threads >= self.max {
+            return;
+        }
+        jobs.threads += 1;
+        drop(jobs);
+        let pool = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("ttrpc".into());
+        let limit = match thread.spawn(move || pool.work()) {
+            Ok(_) => self.max,
+            Err(_) => {
+                // Those that are there do what they can; the next tick tries again.
+                let mut jobs = self.jobs();
+                jobs.threads -= 1;
+                jobs.threads
+            }
+        };
+        self.limit.store(limit, Ordering::SeqCst);
+    }
+
+    /// What each of the threads does.
+    fn work(self: Arc<Self>) {
+        let worker = Arc::new(Worker {
+            pool: Arc::clone(&self),
+            turns: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
+            serves: Mutex::new(None),
+        });
+        self.workers().push(Arc::clone(&worker));
+        session::hire(Arc::clone(&worker));
+        while let Some(job) = self.next() {
+            let (Job::Serve(connection) | Job::Run(connection, _)) = &job;
+            *worker.serves() = Some(Arc::clone(connection));
+            match job {
+                Job::Serve(connection) => connection.serve(&worker),
+                Job::Run(connection, call) => connection.run_call(&worker, call),
+            }
+            session::leave();
+            *worker.serves() = None;
+        }
+        self.workers().retain(|other| !Arc::ptr_eq(other, &worker));
+    }
+
+    /// The next job; none if there was none for a while.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = self.jobs();
+        loop {
+            if let Some(job) = jobs.queue.pop_front() {
+                jobs.taken += 1;
+                self.waiting.store(jobs.queue.len(), Ordering::Relaxed);
+                return Some(job);
+            }
+            jobs.idle += 1;
+            let timeout;
+            (jobs, timeout) = self
+                .wanted
+                .wait_timeout(jobs, IDLE)
+                .map(|(jobs, timeout)| (jobs, timeout.timed_out()))
+                .unwrap_or_else(|poisoned| {
+                    let (jobs, timeout) = poisoned.into_inner();
+                    (jobs, timeout.timed_out())
+                });
+            jobs.idle -= 1;
+            if timeout && jobs.queue.is_empty() {
+                jobs.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// Whether handlers are expected to block.
+    pub(super) fn is_wary(&self) -> bool {
+        self.wary.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether every thread there may be is stuck in a handler.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.stuck.load(Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst)
+    }
+
+    /// Lets a thread wait on its connection, if not too many do and there is nothing else
+    /// to do.
+    pub(super) fn linger(&self) -> bool {
+        const MOST: usize = 2;
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        if self.lingering.fetch_add(1, Ordering::SeqCst) < MOST {
+            return true;
+        }
+        self.stop_lingering();
+        false
+    }
+
+    pub(super) fn stop_lingering(&self) {
+        self.lingering.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Looks after the threads: to be called every millisecond while any works.
+    pub(super) fn tick(self: &Arc<Self>) -> Tick {
+        let mut quiet = true;
+        for worker in self.workers().iter() {
+            let turns = worker.turns.load(Ordering::Relaxed);
+            let unchanged = worker.seen.swap(turns, Ordering::Relaxed) == turns;
+            quiet &= unchanged && (turns % 2 == 0 || worker.stuck.load(Ordering::SeqCst));
+            if unchanged && turns % 2 == 1 && !worker.stuck.swap(true, Ordering::SeqCst) {
+                self.stuck.fetch_add(1, Ordering::SeqCst);
+                self.wary.store(WARY, Ordering::Relaxed);
+                if let Some(connection) = worker.serves().clone() {
+                    connection.take_from_handler();
+                }
+            }
+        }
+        let wary = self.wary.load(Ordering::Relaxed);
+        self.wary.store(wary.saturating_sub(1), Ordering::Relaxed);
+        let mut jobs = self.jobs();
+        let stands_still = jobs.taken == jobs.seen;
+        jobs.seen = jobs.taken;
+        if jobs.queue.is_empty() {
+            return if quiet { Tick::Quiet } else { Tick::Busy };
+        }
+        if jobs.idle == 0 && stands_still {
+            self.grow(jobs);
+        } else {
+            drop(jobs);
+        }
+        if self.is_exhausted() && self.limit.load(Ordering::SeqCst) == self.max {
+            Tick::Quiet
+        } else {
+            Tick::Busy
+        }
+    }
+
+    /// Whether there are threads, or should be.
+    pub(super) fn has_work(&self) -> bool {
+        let jobs = self.jobs();
+        !jobs.queue.is_empty() || jobs.idle < jobs.threads
+    }
+
+    /// The connections that wait to be served, taken out of the queue.
+    pub(super) fn take_waiting(&self) -> Vec<Arc<Hosted>> {
+        let mut jobs = self.jobs();
+        let mut taken = Vec::new();
+        jobs.queue = std::mem::take(&mut jobs.queue)
+            .into_iter()
+            .filter_map(|job| match job {
+                Job::Serve(connection) if connection.host.is_greeted() => {
+                    taken.push(connection);
+                    None
+                }
+                other => Some(other),
+            })
+            .collect();
+        self.waiting.store(jobs.queue.len(), Ordering::Relaxed);
+        taken
+    }
+}

@@ -1,0 +1,345 @@
+//! What a server does, whichever flavour drives its connections.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::cancel::Token;
+use crate::connection::Answers;
+use crate::context::{Connected, Context, Peer};
+use crate::envelope::Request;
+use crate::error::{Error, Result};
+use crate::interceptor::{Chain, Invocation};
+use crate::limits::Limits;
+use crate::proto::{CallKind, server};
+use crate::responder::{Captured, WireResponder};
+use crate::service::{Input, Running, Service};
+use crate::status::Status;
+
+/// How long to wait after a connection could not be accepted, at first and at most.
+const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// How a server is to be.
+pub(crate) struct Settings {
+    pub(crate) services: Vec<Box<dyn Service>>,
+    pub(crate) limits: Limits,
+    pub(crate) interceptors: Chain,
+    pub(crate) handshake: Option<Handshake>,
+    pub(crate) max_connections: usize,
+    pub(crate) on_accept_error: OnAcceptError,
+}
+
+type OnAcceptError = Box<dyn Fn(&io::Error) + Send + Sync>;
+
+/// Lets a peer in or not, and finds out something about it.
+type Handshake = Box<dyn Fn(Option<&Peer>) -> Result<Box<dyn Any + Send + Sync>> + Send + Sync>;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            limits: Limits::default(),
+            interceptors: Chain::default(),
+            handshake: None,
+            max_connections: usize::MAX,
+            on_accept_error: Box::new(|error| {
+                eprintln!("ttrpc: connections can't be accepted, trying again: {error}");
+            }),
+        }
+    }
+}
+
+/// The options that the builders of both flavours have. They set `self.settings`.
+macro_rules! server_options {
+    () => {
+        /// Holds each connection to other limits than the default.
+        pub fn limits(mut self, limits: $crate::Limits) -> Self {
+            self.settings.limits = limits;
+            self
+        }
+
+        /// Decides about each connection before a byte of it is read. Where it fails, the
+        /// connection is closed; what it gives, handlers read by
+        /// [`Context::handshake`](crate::Context::handshake).
+        ///
+        /// It gets the peer's credentials, which there are on Unix sockets that
+        /// [`serve`](Server::serve) accepts, and not for
+        /// [`serve_connection`](Server::serve_connection).
+        ///
+        /// ```
+        /// use ttrpc_runtime::{Peer, Result, Status};
+        ///
+        /// // To be given to `Server::builder().handshake(…)`.
+        /// fn only_my_user(peer: Option<&Peer>) -> Result<()> {
+        ///     let peer = peer.ok_or_else(|| Status::unauthenticated("who is it?"))?;
+        ///     peer.require_same_user()
+        /// }
+        /// ```
+        pub fn handshake<T: Send + Sync + 'static>(
+            mut self,
+            handshake: impl Fn(Option<&$crate::Peer>) -> $crate::Result<T> + Send + Sync + 'static,
+        ) -> Self {
+            self.settings.handshake = Some(Box::new(move |peer| Ok(Box::new(handshake(peer)?))));
+            self
+        }
+
+        /// Accepts no more connections while there are so many: those that come wait until
+        /// one ends. Default: no limit.
+        pub fn max_connections(mut self, most: usize) -> Self {
+            self.settings.max_connections = most;
+            self
+        }
+
+        /// Calls a function when connections can't be accepted for a while, for example
+        /// because the process has no descriptor left: once, however long that lasts.
+        /// Default: writes a line to standard error.
+        pub fn on_accept_error(
+            mut self,
+            f: impl Fn(&std::io::Error) + Send + Sync + 'static,
+        ) -> Self {
+            self.settings.on_accept_error = Box::new(f);
+            self
+        }
+    };
+}
+pub(crate) use server_options;
+
+/// A server, as all that work for it share it.
+pub(crate) struct Serving {
+    /// Its services by their names, sorted.
+    settings: Settings,
+    /// Cancelled when no more connections are to be accepted.
+    pub(crate) closing: Arc<Token>,
+    connections: Mutex<Connections>,
+}
+
+#[derive(Default)]
+struct Connections {
+    next_key: u64,
+    /// A connection that is not known yet, or not any more, is `None`.
+    open: HashMap<u64, Option<Weak<dyn Answers>>>,
+    /// Whoever waits for one to end.
+    waiting: Vec<Waker>,
+}
+
+impl Serving {
+    pub(crate) fn new(mut settings: Settings) -> Result<Arc<Self>> {
+        settings.services.sort_by_key(|service| service.name());
+        let twins = |two: &&[Box<dyn Service>]| two[0].name() == two[1].name();
+        if let Some(twins) = settings.services.windows(2).find(twins) {
+            return Err(Status::already_exists(format!(
+                "two services are named {}: a server can have only one of them",
+                twins[0].name()
+            ))
+            .into());
+        }
+        Ok(Arc::new(Self {
+            settings,
+            closing: Token::child_of(None),
+            connections: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The protocol's side of a connection.
+    pub(crate) fn endpoint<S: Default>(&self) -> server::Connection<S> {
+        server::Connection::new(self.settings.limits.clone())
+    }
+
+    /// Lets a peer in; gives what its calls are told about it, if there is anything.
+    pub(crate) fn greet(&self, peer: Option<Peer>) -> Result<Option<Arc<Connected>>> {
+        let handshake = match &self.settings.handshake {
+            Some(handshake) => Some(handshake(peer.as_ref())?),
+            None => None,
+        };
+        let known = peer.is_some() || handshake.is_some();
+        Ok(known.then(|| Arc::new(Connected { peer, handshake })))
+    }
+
+    /// Gives a call to its service; `None` where it is answered already.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        connection: Arc<dyn Answers>,
+        connected: Option<Arc<Connected>>,
+        call: server::Call,
+    ) -> Option<Running> {
+        let server::Call {
+            id,
+            kind,
+            mut request,
+            deadline,
+        } = call;
+        let responder = WireResponder { connection, id };
+        let Some(service) = self.service(request.service()) else {
+            let message = format!("there is no service {:?} here", request.service());
+            responder.fail(Status::unimplemented(message).into());
+            return None;
+        };
+        let ctx = Context::of_call(deadline, request.take_metadata(), connected);
+        if self.settings.interceptors.is_empty() {
+            Running::start(service, ctx, Input::Request(request, kind), responder)
+        } else {
+            Some(self.intercepted(ctx, request, kind, responder))
+        }
+    }
+
+    /// The call on its way through the interceptors.
+    fn intercepted(
+        self: &Arc<Self>,
+        ctx: Context,
+        request: Request,
+        kind: CallKind,
+        responder: WireResponder,
+    ) -> Running {
+        let call = Invocation {
+            service: request.service().to_owned(),
+            method: request.method().to_owned(),
+            kind,
+            body: responder.body(request, kind, &ctx),
+            ctx,
+        };
+        let server = Arc::clone(self);
+        let work = async move {
+            let serving = Arc::clone(&server);
+            let last = async move |call: Invocation| match serving.service(call.service()) {
+                Some(service) => Captured::answer(service, call).await,
+                None => Err(Status::unimplemented("there is no such service here").into()),
+            };
+            server.settings.interceptors.run(call, last).await
+        };
+        Running::new(work, responder)
+    }
+
+    fn service(&self, name: &str) -> Option<&dyn Service> {
+        let services = &self.settings.services;
+        let at = services.binary_search_by_key(&name, |s| s.name());
+        at.ok().map(|at| &*services[at])
+    }
+
+    pub(crate) fn service_names(&self) -> Vec<&'static str> {
+        let services = self.settings.services.iter();
+        services.map(|service| service.name()).collect()
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many connections there are.
+    pub(crate) fn count(&self) -> usize {
+        self.connections().open.len()
+    }
+
+    /// Counts one more connection until the place is dropped.
+    pub(crate) fn place(self: &Arc<Self>) -> Place {
+        let mut connections = self.connections();
+        let key = connections.next_key;
+        connections.next_key += 1;
+        connections.open.insert(key, None);
+        Place {
+            server: Arc::clone(self),
+            key,
+        }
+    }
+
+    /// Accepts no more connections, and lets each end with its last call.
+    pub(crate) fn shut_down(&self) {
+        self.closing.cancel();
+        self.each_connection(|connection| connection.shut_down());
+    }
+
+    /// Accepts no more connections and ends those there are, with the calls on them.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+        self.each_connection(|connection| connection.close(Error::closed("the server was closed")));
+    }
+
+    fn each_connection(&self, f: impl Fn(&dyn Answers)) {
+        let open: Vec<_> = self.connections().open.values().flatten().cloned().collect();
+        open.iter().filter_map(Weak::upgrade).for_each(|c| f(&*c));
+    }
+
+    /// Waits until there are no more than `most` connections.
+    pub(crate) async fn at_most(&self, most: usize) {
+        poll_fn(|cx| {
+            let mut connections = self.connections();
+            if connections.open.len() <= most {
+                return Poll::Ready(());
+            }
+            connections.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A connection that is counted.
+pub(crate) struct Place {
+    server: Arc<Serving>,
+    key: u64,
+}
+
+impl Place {
+    /// Makes the connection known, so that it can be shut down.
+    pub(crate) fn take(&self, connection: Weak<dyn Answers>) {
+        let known = connection.upgrade();
+        self.server
+            .connections()
+            .open
+            .insert(self.key, Some(connection));
+        if let Some(connection) = known.filter(|_| self.server.closing.is_cancelled()) {
+            // It came just when the server began to shut down.
+            connection.shut_down();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut connections = self.server.connections();
+            connections.open.remove(&self.key);
+            std::mem::take(&mut connections.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// How long to wait after connections could not be accepted.
+#[derive(Default)]
+pub(crate) struct Backoff(Option<Duration>);
+
+impl Backoff {
+    /// One was accepted.
+    pub(crate) fn reset(&mut self) {
+        self.0 = None;
+    }
+
+    /// None could be accepted: says how long to wait before the next attempt.
+    ///
+    /// # Errors
+    /// It will never work.
+    pub(crate) fn failed(&mut self, error: io::Error, serving: &Serving) -> Result<Duration> {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            return Err(error.into());
+        }
+        let wait = match self.0 {
+            None => {
+                (serving.settings.on_accept_error)(&error);
+                ACCEPT_BACKOFF.0
+            }
+            Some(last) => ACCEPT_BACKOFF.1.min(last * 2),
+        };
+        self.0 = Some(wait);
+        Ok(wait)
+    }
+}

@@ -1,0 +1,6 @@
+//! The blocking flavour on real sockets.
+#![cfg(feature = "blocking")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod calls;
+mod support;

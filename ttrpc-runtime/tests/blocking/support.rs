@@ -1,0 +1,150 @@
+//! A service of bytes, and a server and a client of it.
+
+use std::os::unix::net::UnixStream;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ttrpc_runtime::blocking::{
+    Call, Client, ClientBuilder, Reply, Server, ServerBuilder, Service, Streaming,
+};
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{CallContext, Context, Result, Status};
+
+/// Answers as the request says.
+pub struct Echo;
+
+impl Service for Echo {
+    fn name(&self) -> &'static str {
+        "test.Echo"
+    }
+
+    fn call(&self, call: Call) -> Reply {
+        match call.method() {
+            "Unary" => call.unary(Raw, unary),
+            "Numbers" => call.server_streaming(Raw, |_, request: Bytes| {
+                let count = number(&request);
+                Ok(Streaming::from_iter((0..count).map(bytes)))
+            }),
+            "Sum" => call.client_streaming(Raw, |_, requests: Streaming<Bytes>| {
+                let mut sum = 0;
+                for request in requests {
+                    sum += number(&request?);
+                }
+                Ok(bytes(sum))
+            }),
+            "Chat" => call.bidi_streaming(Raw, |_, requests: Streaming<Bytes>| Ok(requests)),
+            _ => call.unimplemented(),
+        }
+    }
+}
+
+fn unary(ctx: CallContext, request: Bytes) -> Result<Bytes> {
+    match std::str::from_utf8(&request)
+        .unwrap_or_default()
+        .split_once(' ')
+    {
+        Some(("sleep", millis)) => {
+            std::thread::sleep(Duration::from_millis(millis.parse().unwrap()));
+        }
+        Some(("wait", _)) => {
+            ctx.wait_cancelled(Duration::from_secs(20));
+            return Err(Status::cancelled("it was cancelled").into());
+        }
+        Some(("panic", _)) => panic!("as asked"),
+        Some(("fail", message)) => return Err(Status::aborted(message).into()),
+        _ => {}
+    }
+    Ok(request)
+}
+
+pub fn bytes(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_le_bytes())
+}
+
+pub fn number(bytes: &Bytes) -> u64 {
+    u64::from_le_bytes(bytes[..].try_into().unwrap())
+}
+
+/// A server of one connection, with its client.
+pub struct Pair {
+    pub client: Client,
+    pub server: Server,
+    serving: Option<JoinHandle<Result<()>>>,
+}
+
+impl Pair {
+    pub fn new() -> Self {
+        Self::with(|server| server, |client| client)
+    }
+
+    pub fn with(
+        server: impl FnOnce(ServerBuilder) -> ServerBuilder,
+        client: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Self {
+        let (here, there) = UnixStream::pair().unwrap();
+        let server = server(Server::builder().service(Echo)).build().unwrap();
+        let serves = server.clone();
+        let serving = std::thread::spawn(move || serves.serve_connection(there));
+        Self {
+            client: client(Client::builder()).over(here).unwrap(),
+            server,
+            serving: Some(serving),
+        }
+    }
+
+    /// Closes the client and waits for the server.
+    pub fn end(mut self) -> Result<()> {
+        drop(self.client);
+        self.serving.take().unwrap().join().unwrap()
+    }
+}
+
+/// Calls of the service.
+pub trait Calls {
+    fn client(&self) -> &Client;
+
+    fn unary(&self, ctx: &Context, request: impl Into<Bytes>) -> Result<Bytes> {
+        let request = request.into();
+        self.client().unary(Raw, ctx, "test.Echo", "Unary", request)
+    }
+
+    fn numbers(&self, ctx: &Context, count: u64) -> Result<Streaming<Bytes>> {
+        self.client()
+            .server_streaming(Raw, ctx, "test.Echo", "Numbers", bytes(count))
+    }
+
+    fn sum(&self, ctx: &Context, numbers: Streaming<Bytes>) -> Result<u64> {
+        let sum: Result<Bytes> =
+            self.client()
+                .client_streaming(Raw, ctx, "test.Echo", "Sum", numbers);
+        Ok(number(&sum?))
+    }
+
+    fn chat(&self, ctx: &Context, requests: Streaming<Bytes>) -> Result<Streaming<Bytes>> {
+        self.client()
+            .bidi_streaming(Raw, ctx, "test.Echo", "Chat", requests)
+    }
+}
+
+impl Calls for Client {
+    fn client(&self) -> &Client {
+        self
+    }
+}
+
+impl Calls for Pair {
+    fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// A context with that much time.
+pub fn within(millis: u64) -> Context {
+    Context::new().with_timeout(Duration::from_millis(millis))
+}
+
+/// How many threads this process has.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
