@@ -1,7 +1,7 @@
 # What a newcomer runs. CARGO can name another cargo.
 CARGO ?= cargo
 
-.PHONY: demo test interop lint golden
+.PHONY: demo test interop lint golden bench bench-quick
 
 # A server and a client, two processes, one call of each kind.
 demo:
@@ -30,3 +30,15 @@ lint:
 # Rewrites the expected outputs of the generator.
 golden:
 	UPDATE_GOLDEN=1 $(CARGO) test --package protoc-gen-ttrpc --test golden
+
+# Calls and messages per second of ours, of the bare frames and of the rivals, against the
+# goals; all of them, and in under five minutes the five that tell most.
+bench:
+	$(BENCH) rates
+	$(BENCH) rates --cpus free
+
+bench-quick:
+	@$(BENCH) rates --quick
+
+BENCH = $(CARGO) run --quiet --release --locked --manifest-path testdata/bench/Cargo.toml \
+	--target-dir target/bench/build --package bench-runner --

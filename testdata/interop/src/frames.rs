@@ -126,7 +126,7 @@ impl Frames {
     /// Sends a Response with a reply.
     pub async fn reply(&mut self, id: u32, message: &impl Message) -> Outcome<()> {
         let mut response = Response::new();
-        response.payload = message.write_to_bytes()?;
+        response.payload = message.write_to_bytes()?.into();
         self.send(id, RESPONSE, 0, &response.write_to_bytes()?)
             .await
     }
@@ -218,7 +218,7 @@ pub fn request(method: &str, message: &impl Message) -> Outcome<Request> {
     let mut request = Request::new();
     request.service = SERVICE.to_owned();
     request.method = method.to_owned();
-    request.payload = message.write_to_bytes()?;
+    request.payload = message.write_to_bytes()?.into();
     Ok(request)
 }
 

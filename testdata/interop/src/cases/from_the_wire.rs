@@ -77,7 +77,7 @@ async fn opening_of_a_server_stream(script: &Script) -> Outcome {
         (REQUEST, REMOTE_CLOSED),
         "the type and flags"
     );
-    check_eq!(frame.request()?.payload, b"\x08\x01", "the payload");
+    check_eq!(frame.request()?.payload[..], *b"\x08\x01", "the payload");
     server.data(1, &int(5)).await?;
     server.close(1).await?;
     check_eq!(all(replies).await?, [int(5)], "the messages");
@@ -94,7 +94,7 @@ async fn opening_of_a_client_stream(script: &Script) -> Outcome {
         (REQUEST, REMOTE_OPEN),
         "the type and flags"
     );
-    check_eq!(frame.request()?.payload, b"", "the payload");
+    check_eq!(frame.request()?.payload[..], *b"", "the payload");
     sender.send(BytesValue::new()).await?;
     let frame = server.expect(1).await?;
     check_eq!(

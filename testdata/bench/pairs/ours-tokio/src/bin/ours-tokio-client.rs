@@ -1,0 +1,3 @@
+fn main() {
+    bench_kit::asynchronous::client::<bench_ours_tokio::Ours>();
+}

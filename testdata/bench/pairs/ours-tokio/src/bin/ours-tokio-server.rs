@@ -1,0 +1,3 @@
+fn main() {
+    bench_kit::asynchronous::serve(bench_ours_tokio::serve);
+}

@@ -1,0 +1,3 @@
+fn main() {
+    bench_kit::asynchronous::client::<bench_tonic::Rival>();
+}
