@@ -1,7 +1,7 @@
 # What a newcomer runs. CARGO can name another cargo.
 CARGO ?= cargo
 
-.PHONY: demo test interop lint golden bench bench-quick
+.PHONY: demo test interop lint golden corpus bench bench-quick bench-generator
 
 # A server and a client, two processes, one call of each kind.
 demo:
@@ -29,7 +29,15 @@ lint:
 
 # Rewrites the expected outputs of the generator.
 golden:
-	UPDATE_GOLDEN=1 $(CARGO) test --package protoc-gen-ttrpc --test golden
+	UPDATE_GOLDEN=1 $(CARGO) test --package protoc-gen-ttrpc --lib --test golden
+
+# Generates and compiles what real projects have in .proto files, which come in packages
+# from crates.io, PyPI and Go's proxy.
+corpus:
+	$(CARGO) build --package protoc-gen-ttrpc
+	@$(CARGO) run --quiet --package ttrpc-corpus -- $(TARGET)/debug/protoc-gen-ttrpc target/corpus
+
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Calls and messages per second of ours, of the bare frames and of the rivals, against the
 # goals; all of them, and in under five minutes the five that tell most.
@@ -42,3 +50,10 @@ bench-quick:
 
 BENCH = $(CARGO) run --quiet --release --locked --manifest-path testdata/bench/Cargo.toml \
 	--target-dir target/bench/build --package bench-runner --
+
+# Time and memory of the generator for a request of googleapis' size.
+bench-generator:
+	$(CARGO) build --release --package protoc-gen-ttrpc --package ttrpc-corpus
+	@$(TARGET)/release/googleapis_sized $(TARGET)/release/protoc-gen-ttrpc
+	@$(TARGET)/release/googleapis_sized $(TARGET)/release/protoc-gen-ttrpc \
+		messages=none message_path=crate::protos flavours=async+blocking
