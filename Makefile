@@ -1,11 +1,13 @@
 # What a newcomer runs. CARGO can name another cargo.
 CARGO ?= cargo
 
-.PHONY: demo test interop lint golden corpus bench bench-quick bench-generator
+.PHONY: demo test interop lint golden corpus bench bench-quick bench-generator size scale guard \
+	guard-update bench-record
 
-# A server and a client, two processes, one call of each kind.
+# A server and a client, two processes, one call of each kind; with FLAVOUR=blocking without
+# an asynchronous runtime.
 demo:
-	@$(CARGO) run --quiet --package ttrpc-demo
+	@$(CARGO) run --quiet --package ttrpc-demo -- $(if $(FLAVOUR),--$(FLAVOUR))
 
 # All tests. Real protoc comes with a crate; buf is used where there is npm.
 test:
@@ -26,6 +28,7 @@ lint:
 	done
 	$(CARGO) clippy --package protoc-gen-ttrpc --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
+	$(CARGO) fmt --manifest-path testdata/bench/Cargo.toml --all --check
 
 # Rewrites the expected outputs of the generator.
 golden:
@@ -47,6 +50,22 @@ bench:
 
 bench-quick:
 	@$(BENCH) rates --quick
+
+# What it takes to be there and what a call takes; and both as connections and streams grow.
+size scale:
+	$(BENCH) $@
+
+# Fails where a call takes more instructions or allocations than committed; the other one
+# commits to what it takes now.
+guard:
+	$(BENCH) guard
+
+guard-update:
+	$(BENCH) guard --update
+
+# Keeps what bench, size and scale have left in target/bench.
+bench-record:
+	$(BENCH) record
 
 BENCH = $(CARGO) run --quiet --release --locked --manifest-path testdata/bench/Cargo.toml \
 	--target-dir target/bench/build --package bench-runner --

@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,11 +22,10 @@ use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, client, serve
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
-const SCRATCH_LEN: usize = 64 << 10;
+pub(crate) const SCRATCH_LEN: usize = 64 << 10;
 
 thread_local! {
-    pub(crate) static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> =
-        RefCell::new(Box::new_uninit_slice(SCRATCH_LEN));
+    pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
 }
 
 /// Pieces of output that are written at once, at most.
@@ -84,9 +82,14 @@ pub(crate) struct State<E> {
 /// may do anything when it is dropped.
 #[derive(Default)]
 pub(crate) struct Woken {
-    // Most often it is one, which then takes no memory of its own.
+    /// Most often it is one.
     first: Option<Waker>,
-    others: Vec<Waker>,
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
+    wakers: Vec<Waker>,
     ended: Vec<Slot>,
 }
 
@@ -94,29 +97,27 @@ impl Woken {
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
         if self.first.is_none() {
             self.first = waker;
-        } else {
-            self.others.extend(waker);
+        } else if let Some(waker) = waker {
+            self.more.get_or_insert_default().wakers.push(waker);
         }
     }
 
     fn end(&mut self, mut slot: Slot) {
         self.wake(slot.reader.take());
         if slot.work.is_some() || slot.ctx.is_some() {
-            self.ended.push(slot);
+            self.more.get_or_insert_default().ended.push(slot);
         }
     }
 
     /// Does it, now that the lock is free.
     pub(crate) fn run(&mut self) {
-        self.ended.clear();
-        self.first.take().into_iter().for_each(Waker::wake);
-        self.others.drain(..).for_each(Waker::wake);
-    }
-}
-
-impl Drop for Woken {
-    fn drop(&mut self) {
-        self.run();
+        if let Some(first) = self.first.take() {
+            first.wake();
+        }
+        if let Some(more) = &mut self.more {
+            more.ended.clear();
+            more.wakers.drain(..).for_each(Waker::wake);
+        }
     }
 }
 
@@ -335,11 +336,10 @@ impl<S: Share> Streams for S {
     }
 
     fn finish(&self, id: StreamId, result: Result<()>) {
-        let mut woken = Woken::default();
-        // A failed stream may have a reader that waits.
         let finish = |state: &mut State<S::End>| state.endpoint.finish(id, result);
-        if let Some(slot) = self.with_state(Flush::Together, finish) {
-            woken.end(slot);
+        // A failed stream may have a reader that waits.
+        if let Some(reader) = self.with_state(Flush::Together, finish).and_then(|slot| slot.reader) {
+            reader.wake();
         }
         self.queued(id);
     }
@@ -352,6 +352,9 @@ impl<S: Share> Streams for S {
 /// A server's end of a connection.
 pub(crate) trait Answers: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
+
+    /// Whether handlers are threads: these can't be stopped, only told.
+    fn is_threaded(&self) -> bool;
 
     /// Says what kind of call it is, and what ends its context if that outlives the
     /// handler.
@@ -370,6 +373,10 @@ pub(crate) trait Answers: Streams {
 impl<S: Share<End = server::Connection<Slot>>> Answers for S {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams> {
         self
+    }
+
+    fn is_threaded(&self) -> bool {
+        S::THREADS
     }
 
     fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>) {
@@ -397,6 +404,7 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
             state.link().discard();
             state.fail(error, &mut woken);
         });
+        woken.run();
     }
 }
 

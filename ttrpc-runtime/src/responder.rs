@@ -110,13 +110,15 @@ impl WireResponder {
 
     /// Tells the connection what kind of call it is, if that is news.
     pub(crate) fn accept(&self, guess: CallKind, kind: CallKind, ctx: &Context) {
-        if kind == CallKind::Unary {
+        // Where the end of a call drops its handler, that ends the context too.
+        if kind == CallKind::Unary && !self.connection.is_threaded() {
             if guess != kind {
                 self.connection.accept(self.id, kind, None);
             }
             return;
         }
-        // The call outlives its handler, and so does what ends its context.
+        // The call and its handler may outlive each other: what ends the context stays with
+        // the call.
         let ctx = ctx.cancel_on_drop();
         self.connection.accept(self.id, kind, ctx);
     }

@@ -96,7 +96,7 @@ pub(crate) fn register(
 /// Receives bytes into the room that a task's buffer has; says how many.
 #[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
-pub(crate) fn receive(
+pub(crate) fn receive_for_task(
     socket: &impl AsFd,
     buffer: &mut tokio::io::ReadBuf<'_>,
 ) -> io::Result<usize> {
@@ -109,18 +109,13 @@ pub(crate) fn receive(
     Ok(len)
 }
 
-/// Receives into a buffer that nobody has initialised; gives what came.
+/// Receives into a buffer; says how many bytes.
 #[cfg(feature = "blocking")]
 #[allow(unsafe_code)]
-pub(crate) fn receive_some<'a>(
-    socket: &impl AsFd,
-    buffer: &'a mut [MaybeUninit<u8>],
-    flags: i32,
-) -> io::Result<&'a [u8]> {
-    let len = SockRef::from(socket).recv_with_flags(buffer, flags)?;
-    let read = &raw const buffer[..len] as *const [u8];
-    // SAFETY: the system has written that many bytes to the beginning.
-    Ok(unsafe { &*read })
+pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
+    let buffer = &raw mut *buffer as *mut [MaybeUninit<u8>];
+    // SAFETY: the two have the same layout, and `recv` writes initialised bytes only.
+    SockRef::from(socket).recv_with_flags(unsafe { &mut *buffer }, flags)
 }
 
 /// Receives up to `most` bytes to the end of a buffer, which has room for them.

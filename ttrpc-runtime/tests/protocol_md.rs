@@ -267,7 +267,7 @@ impl Pair {
         }
         assert!(rest.is_empty(), "what is written are whole frames");
         if from_client {
-            self.server.link().received(output.into());
+            self.server.link().received(&output);
             let mut call = None;
             while let Some(event) = self.server.poll(self.now).unwrap() {
                 if let Event::Call(new) = event {
@@ -276,7 +276,7 @@ impl Pair {
             }
             return call;
         }
-        self.client.link().received(output.into());
+        self.client.link().received(&output);
         while self.client.poll(self.now).unwrap().is_some() {}
         None
     }

@@ -1,11 +1,11 @@
-//! The server's side: an implementation of the generated trait.
+//! What the guide knows, whichever flavour it is asked in.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ttrpc_runtime::{Context, Result, Status, Streaming};
+use ttrpc_runtime::{Result, Status};
 
-use crate::{Feature, Point, Rectangle, RouteGuide, RouteNote, RouteSummary, point};
+use crate::{Feature, Point, Rectangle, RouteNote, RouteSummary, point};
 
 /// The places on the map: latitude, longitude, name.
 const PLACES: [(i32, i32, &str); 5] = [
@@ -19,7 +19,7 @@ const PLACES: [(i32, i32, &str); 5] = [
 type Notes = HashMap<(i32, i32), Vec<RouteNote>>;
 
 /// Knows a few places in Berlin, and keeps the notes that travellers leave there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Guide {
     notes: Arc<Mutex<Notes>>,
 }
@@ -32,21 +32,23 @@ fn features() -> impl Iterator<Item = Feature> {
     })
 }
 
-impl RouteGuide for Guide {
-    async fn get_feature(&self, _: &Context, request: Point) -> Result<Feature> {
+impl Guide {
+    /// What is at a point.
+    pub(crate) fn find(&self, at: &Point) -> Result<Feature> {
         features()
-            .find(|feature| *feature.location == request)
+            .find(|feature| *feature.location == *at)
             .ok_or_else(|| {
                 let Point {
                     latitude,
                     longitude,
                     ..
-                } = request;
+                } = at;
                 Status::not_found(format!("there is nothing at {latitude}, {longitude}")).into()
             })
     }
 
-    async fn list_features(&self, _: &Context, area: Rectangle) -> Result<Streaming<Feature>> {
+    /// What is within an area.
+    pub(crate) fn within(&self, area: &Rectangle) -> Result<Vec<Feature>> {
         if area.lo.is_none() || area.hi.is_none() {
             return Err(Status::invalid_argument("a rectangle has two corners, lo and hi").into());
         }
@@ -54,50 +56,42 @@ impl RouteGuide for Guide {
             (area.lo.latitude..=area.hi.latitude).contains(&at.latitude)
                 && (area.lo.longitude..=area.hi.longitude).contains(&at.longitude)
         };
-        let found: Vec<_> = features().filter(|f| within(&f.location)).collect();
-        Ok(Streaming::from_iter(found))
+        Ok(features().filter(|f| within(&f.location)).collect())
     }
 
-    async fn record_route(
-        &self,
-        _: &Context,
-        mut points: Streaming<Point>,
-    ) -> Result<RouteSummary> {
-        let mut summary = RouteSummary::default();
-        let mut metres = 0.0;
-        let mut last: Option<Point> = None;
-        while let Some(point) = points.message().await? {
-            summary.point_count += 1;
-            summary.feature_count += features().any(|f| *f.location == point) as i32;
-            metres += last.map_or(0.0, |last| distance(&last, &point));
-            last = Some(point);
-        }
-        summary.distance = metres as i32;
-        Ok(summary)
+    /// Leaves a note, and gives those that were there before.
+    pub(crate) fn leave(&self, note: RouteNote) -> Vec<RouteNote> {
+        let place = (note.location.latitude, note.location.longitude);
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = notes.entry(place).or_default();
+        let earlier = here.clone();
+        here.push(note);
+        earlier
+    }
+}
+
+/// A route, as far as it is known.
+#[derive(Default)]
+pub(crate) struct Route {
+    summary: RouteSummary,
+    metres: f64,
+    last: Option<Point>,
+}
+
+impl Route {
+    pub(crate) fn pass(&mut self, point: Point) {
+        self.summary.point_count += 1;
+        self.summary.feature_count += features().any(|f| *f.location == point) as i32;
+        self.metres += self
+            .last
+            .as_ref()
+            .map_or(0.0, |last| distance(last, &point));
+        self.last = Some(point);
     }
 
-    async fn route_chat(
-        &self,
-        _: &Context,
-        mut notes: Streaming<RouteNote>,
-    ) -> Result<Streaming<RouteNote>> {
-        let left = Arc::clone(&self.notes);
-        Ok(Streaming::produce(async move |replies| {
-            while let Some(note) = notes.message().await? {
-                let place = (note.location.latitude, note.location.longitude);
-                let earlier = {
-                    let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-                    let here = left.entry(place).or_default();
-                    let earlier = here.clone();
-                    here.push(note);
-                    earlier
-                };
-                for note in earlier {
-                    replies.send(note).await?;
-                }
-            }
-            Ok(())
-        }))
+    pub(crate) fn summary(mut self) -> RouteSummary {
+        self.summary.distance = self.metres as i32;
+        self.summary
     }
 }
 

@@ -1,5 +1,5 @@
 //! The route guide: a service with one rpc of each kind, generated, implemented and
-//! called.
+//! called in both flavours.
 
 /// What was generated from `route_guide.proto`.
 pub mod protos {
@@ -8,13 +8,15 @@ pub mod protos {
     include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 }
 
+mod asynchronous;
+pub mod blocking;
 mod guide;
-mod tour;
+mod story;
 
+pub use asynchronous::tour;
 pub use guide::Guide;
 pub use protos::route_guide::{Feature, Point, Rectangle, RouteNote, RouteSummary};
 pub use protos::route_guide_ttrpc::{RouteGuide, RouteGuideClient, RouteGuideServer};
-pub use tour::tour;
 
 /// The point at `latitude` and `longitude`, in units of 1e-7 degrees.
 pub fn point(latitude: i32, longitude: i32) -> Point {

@@ -6,7 +6,17 @@ use std::process::Command;
 
 #[test]
 fn two_processes_and_all_four_kinds() {
+    tour(&[]);
+}
+
+#[test]
+fn two_processes_without_a_runtime() {
+    tour(&["--blocking"]);
+}
+
+fn tour(args: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_ttrpc-demo"))
+        .args(args)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");

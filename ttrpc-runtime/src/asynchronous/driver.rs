@@ -10,9 +10,8 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -54,6 +53,8 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         let mut shared = self.lock();
         shared.state.fail(error, &mut woken);
         woken.wake(shared.driver.take());
+        drop(shared);
+        woken.run();
     }
 
     /// Why the connection has ended, once it has.
@@ -153,8 +154,7 @@ where
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
-            let now = crate::clock::now();
-            self.handle_events(now, cx)?;
+            self.handle_events(cx)?;
             let had_room = self.connection.lock().state.link().has_reply_room();
             if self.poll_write(cx)?.is_ready() && !had_room {
                 // Frames may wait that were not looked at for want of room.
@@ -171,7 +171,11 @@ where
     }
 
     /// Handles all that has come, calls one by one and everything between at once.
-    fn handle_events(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<()> {
+    fn handle_events(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        if self.connection.lock().state.link().is_quiet() {
+            return Ok(());
+        }
+        let now = crate::clock::now();
         loop {
             let call = self
                 .connection
@@ -222,18 +226,20 @@ where
             self.body = self.connection.lock().state.link().take_body();
         }
         let Some(body) = &mut self.body else {
-            let chunk = ready!(SCRATCH.with_borrow_mut(|scratch| {
-                let mut buffer = ReadBuf::uninit(scratch);
+            let connection = &self.connection;
+            let len = ready!(SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
                 ready!(uninterrupted(
                     || Pin::new(&mut self.io).poll_read(cx, &mut buffer)
                 ))?;
-                Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(buffer.filled())))
+                let read = buffer.filled();
+                connection.lock().state.link().received(read);
+                Poll::Ready(io::Result::Ok(read.len()))
             }))
             .map_err(Error::connection_lost)?;
-            if chunk.is_empty() {
+            if len == 0 {
                 return Poll::Ready(Err(Error::closed("the peer closed the connection")));
             }
-            self.connection.lock().state.link().received(chunk);
             return Poll::Ready(Ok(()));
         };
         while body.missing() > 0 {

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::UnixStream;
 
-use crate::socket::{receive, register, send, would_block};
+use crate::socket::{receive_for_task, register, send, would_block};
 
 pub(crate) struct Socket {
     fd: Registered,
@@ -69,7 +69,7 @@ impl AsyncRead for Socket {
         loop {
             let mut ready = ready!(self.fd()?.poll_read_ready(cx))?;
             let asked = buffer.remaining();
-            let received = receive(ready.get_inner(), buffer);
+            let received = receive_for_task(ready.get_inner(), buffer);
             if would_block(&received) {
                 ready.clear_ready();
                 continue;

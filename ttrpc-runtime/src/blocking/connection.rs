@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use socket2::SockRef;
 
 use super::park::{self, Parker, Wait};
-use crate::connection::{BoxFuture, Flush, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work};
+use crate::connection::{
+    BoxFuture, Flush, MAX_SLICES, SCRATCH, SCRATCH_LEN, Share, Slot, State, Woken, Work,
+};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Body, Endpoint, Output, server};
@@ -106,8 +107,10 @@ pub(super) struct Shared<H: Host> {
     writing: bool,
     /// A thread waits until it does.
     writer_waits: bool,
-    /// The thread that would read, if a full inbox did not forbid it.
-    stalled: Option<Waker>,
+    /// The thread that waits as the one who reads.
+    reader: Option<Waker>,
+    /// Whether a full inbox forbids it to.
+    stalled: bool,
     /// Threads that sleep while another one reads.
     followers: BTreeMap<u64, Waker>,
     next_follower: u64,
@@ -118,6 +121,14 @@ pub(super) struct Shared<H: Host> {
 }
 
 impl<H: Host> Shared<H> {
+    /// Makes this thread one of those that are woken when nobody reads any more.
+    fn enlist(&mut self) -> u64 {
+        let key = self.next_follower;
+        self.next_follower += 1;
+        self.followers.insert(key, park::waker());
+        key
+    }
+
     /// Gives memory back that an idle connection does not need.
     pub(super) fn release(&mut self) {
         self.output.release();
@@ -151,10 +162,10 @@ impl<H: Host> Drop for After<'_, H> {
 
 /// What became of an attempt to read.
 pub(super) enum Read {
-    /// Something came, and that was all.
-    Some,
-    /// As much came as there was room for.
-    Full,
+    /// So many bytes came, and that was all.
+    Some(usize),
+    /// So many came as there was room for.
+    Full(usize),
     /// Nothing yet.
     Nothing,
     /// The socket takes bytes again, or failed.
@@ -177,7 +188,8 @@ impl<H: Host> Connection<H> {
                 output: Output::default(),
                 writing: false,
                 writer_waits: false,
-                stalled: None,
+                reader: None,
+                stalled: false,
                 followers: BTreeMap::new(),
                 next_follower: 0,
                 last_sent: None,
@@ -221,7 +233,7 @@ impl<H: Host> Connection<H> {
         shared.state.blocked = false;
         let sleepers = std::mem::take(&mut shared.followers).into_values();
         sleepers.for_each(|sleeper| after.woken.wake(Some(sleeper)));
-        after.woken.wake(shared.stalled.take());
+        after.woken.wake(shared.reader.take());
         // Whoever reads or writes learns it by this.
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
     }
@@ -330,13 +342,8 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// Reads once: into `body` if there is one, otherwise into `chunk`.
-    pub(super) fn read(
-        &self,
-        body: &mut Option<Body>,
-        chunk: &mut Bytes,
-        flags: i32,
-    ) -> Result<Read> {
+    /// Reads once: into `body` if there is one, otherwise into the thread's buffer.
+    pub(super) fn read(&self, body: &mut Option<Body>, flags: i32) -> Result<Read> {
         let mut room = 0;
         let read = loop {
             let read = match body {
@@ -347,9 +354,7 @@ impl<H: Host> Connection<H> {
                 }
                 None => SCRATCH.with_borrow_mut(|scratch| {
                     room = scratch.len();
-                    let read = socket::receive_some(&self.socket, scratch, flags)?;
-                    *chunk = Bytes::copy_from_slice(read);
-                    Ok(read.len())
+                    socket::receive(&self.socket, scratch, flags)
                 }),
             };
             match read {
@@ -362,8 +367,8 @@ impl<H: Host> Connection<H> {
                 Some(_) => "the peer closed the connection within a frame",
                 None => "the peer closed the connection",
             })),
-            Ok(len) if len == room => Ok(Read::Full),
-            Ok(_) => Ok(Read::Some),
+            Ok(len) if len == room => Ok(Read::Full(len)),
+            Ok(len) => Ok(Read::Some(len)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
             Err(error) => Err(Error::connection_lost(error)),
         }
@@ -380,20 +385,23 @@ impl<H: Host> Connection<H> {
         &'a self,
         read: Result<Read>,
         body: Option<Body>,
-        chunk: Bytes,
         after: &mut After<'_, H>,
     ) -> Guard<'a, H> {
         let mut shared = self.lock();
+        let is_body = body.is_some();
+        if let Some(body) = body {
+            shared.state.link().received_body(body);
+        }
         match read {
             Err(error) => self.end(&mut shared, error, after),
             Ok(Read::Writable) => shared = self.flush(shared, true, after),
-            Ok(Read::Full) => shared.drained = false,
-            Ok(Read::Some | Read::Nothing) => {}
-        }
-        match body {
-            Some(body) => shared.state.link().received_body(body),
-            None if !chunk.is_empty() => shared.state.link().received(chunk),
-            None => {}
+            Ok(Read::Nothing) => {}
+            Ok(Read::Some(len) | Read::Full(len)) if !is_body => {
+                SCRATCH.with_borrow(|scratch| shared.state.link().received(&scratch[..len]));
+                shared.drained &= len < SCRATCH_LEN;
+            }
+            Ok(Read::Some(_)) => {}
+            Ok(Read::Full(_)) => shared.drained = false,
         }
         shared
     }
@@ -402,14 +410,13 @@ impl<H: Host> Connection<H> {
     fn wait_and_read(
         &self,
         body: &mut Option<Body>,
-        chunk: &mut Bytes,
         writes: bool,
         until: Option<Instant>,
         thread: &Parker,
     ) -> Result<Read> {
         let near = |until: Instant| until.saturating_duration_since(Instant::now()) < NEAR;
         if !writes && !until.is_some_and(near) {
-            match self.read(body, chunk, 0) {
+            match self.read(body, 0) {
                 Ok(Read::Nothing) => {}
                 read => return read,
             }
@@ -417,7 +424,7 @@ impl<H: Host> Connection<H> {
         let events = libc::POLLIN | if writes { libc::POLLOUT } else { 0 };
         let ready = thread.poll(&self.socket, events, until);
         if ready & libc::POLLIN != 0 {
-            match self.read(body, chunk, libc::MSG_DONTWAIT)? {
+            match self.read(body, libc::MSG_DONTWAIT)? {
                 Read::Nothing => {}
                 read => return Ok(read),
             }
@@ -436,8 +443,10 @@ impl<H: Host> Connection<H> {
         }
         if shared.state.link().is_drained() && shared.output.is_empty() {
             self.end(shared, Error::closed("the connection was closed"), after);
-        } else if shared.stalled.is_some() {
-            after.woken.wake(shared.stalled.take());
+        } else if shared.reader.is_some() && (shared.stalled || !H::PASSES_ON) {
+            // It may go on, or has to be done sooner than it thinks. Whoever calls keeps his
+            // own time.
+            after.woken.wake(shared.reader.take());
         } else if shared.reading == Reading::Free && shared.state.endpoint.wants_read() {
             if let Some(this) = self.this.upgrade() {
                 self.host.resume(&this, shared);
@@ -469,12 +478,16 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Leaves the writing to the host, if it is not done and nobody waits for it.
+    /// Leaves the writing to whoever reads or to the host, if it is not done and nobody
+    /// waits for it.
     pub(super) fn give_up_writing(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
-        if shared.state.blocked && !shared.writer_waits {
-            if let Err(error) = self.host.blocked(self, shared) {
-                self.end(shared, Error::connection_lost(error), after);
-            }
+        if !shared.state.blocked || shared.writer_waits {
+            return;
+        }
+        if shared.reader.is_some() {
+            after.woken.wake(shared.reader.take());
+        } else if let Err(error) = self.host.blocked(self, shared) {
+            self.end(shared, Error::connection_lost(error), after);
         }
     }
 
@@ -485,13 +498,23 @@ impl<H: Host> Connection<H> {
         }
         self.begin(&mut shared, false);
         let mut body = Self::begin_read(&mut shared);
-        let mut chunk = Bytes::new();
         drop(shared);
-        let read = self.read(&mut body, &mut chunk, libc::MSG_DONTWAIT);
-        shared = self.take_read(read, body, chunk, after);
+        let read = self.read(&mut body, libc::MSG_DONTWAIT);
+        shared = self.take_read(read, body, after);
         shared = self.handle(shared, after);
         self.give_up_reading(&mut shared, after);
         shared
+    }
+
+    /// Ends the waiting for the reading to become free. A thread that was woken because it
+    /// is has to take it, or to wake another one.
+    fn strike_off(&self, shared: &mut Shared<H>, key: u64) {
+        let chosen = shared.followers.remove(&key).is_none();
+        if chosen && shared.reading == Reading::Free {
+            if let Some(this) = self.this.upgrade() {
+                park::takes_baton(this);
+            }
+        }
     }
 
     /// Sleeps while another thread reads.
@@ -502,20 +525,13 @@ impl<H: Host> Connection<H> {
         thread: &Parker,
         after: &mut After<'_, H>,
     ) {
-        let key = shared.next_follower;
-        shared.next_follower += 1;
-        shared.followers.insert(key, park::waker());
+        let key = shared.enlist();
         let until = id.and_then(|id| shared.state.link().deadline(id));
         drop(shared);
         after.run();
         thread.park(until);
         let mut shared = self.lock();
-        let chosen = shared.followers.remove(&key).is_none();
-        if chosen && shared.reading == Reading::Free {
-            if let Some(this) = self.this.upgrade() {
-                park::takes_baton(this);
-            }
-        }
+        self.strike_off(&mut shared, key);
         if until.is_some_and(|until| until <= Instant::now()) {
             shared = self.handle(shared, after);
             shared = self.flush(shared, false, after);
@@ -533,6 +549,10 @@ impl<H: Host> Connection<H> {
         let mut after = self.after();
         let mut shared = self.flush(self.lock(), false, &mut after);
         if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
+            if H::PASSES_ON && shared.reading == Reading::Free {
+                // It may have been this thread's turn.
+                self.give_up_reading(&mut shared, &mut after);
+            }
             return;
         }
         let own = self.is_mine(&shared);
@@ -552,6 +572,9 @@ impl<H: Host> Connection<H> {
             }
         }
         shared.writer_waits |= writes;
+        if reads {
+            shared.reader = Some(park::waker());
+        }
         loop {
             if reads {
                 shared = self.handle(shared, &mut after);
@@ -576,30 +599,41 @@ impl<H: Host> Connection<H> {
             if reads && shared.state.endpoint.wants_read() {
                 let mut body = Self::begin_read(&mut shared);
                 let until = shared.state.link().timeout();
-                let mut chunk = Bytes::new();
                 drop(shared);
-                let read = self.wait_and_read(&mut body, &mut chunk, writes, until, thread);
-                shared = self.take_read(read, body, chunk, &mut after);
+                let read = self.wait_and_read(&mut body, writes, until, thread);
+                shared = self.take_read(read, body, &mut after);
             } else if writes {
-                let until = id.and_then(|id| shared.state.link().deadline(id));
+                let follows = (!reads).then(|| shared.enlist());
+                let until = match reads {
+                    true => shared.state.link().timeout(),
+                    false => id.and_then(|id| shared.state.link().deadline(id)),
+                };
+                shared.stalled = reads;
                 drop(shared);
                 let ready = thread.poll(&self.socket, libc::POLLOUT, until);
                 shared = self.lock();
+                match follows {
+                    Some(key) => self.strike_off(&mut shared, key),
+                    None => shared.stalled = false,
+                }
                 if ready != 0 {
                     shared = self.flush(shared, true, &mut after);
                 }
                 shared = self.handle(shared, &mut after);
             } else {
                 let until = shared.state.link().timeout();
-                shared.stalled = Some(park::waker());
+                shared.stalled = true;
                 drop(shared);
                 thread.park(until);
                 shared = self.lock();
-                shared.stalled = None;
+                shared.stalled = false;
             }
         }
         if writes {
             shared.writer_waits = false;
+        }
+        if reads {
+            shared.reader = None;
         }
         self.give_up_writing(&mut shared, &mut after);
         if !reads {
@@ -639,7 +673,7 @@ impl<H: Host> Share for Connection<H> {
         if matches!(flush, Flush::Look | Flush::Soon) && !later {
             shared = self.look(shared, &mut after);
         }
-        if flush == Flush::Together {
+        if flush == Flush::Together || H::PASSES_ON {
             self.give_up_writing(&mut shared, &mut after);
         }
         self.tend(&mut shared, &mut after);

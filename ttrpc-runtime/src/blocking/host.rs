@@ -5,7 +5,6 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
@@ -245,15 +244,14 @@ impl Connection<Home> {
                 libc::MSG_DONTWAIT
             };
             let mut body = Self::begin_read(&mut shared);
-            let mut chunk = Bytes::new();
             drop(shared);
             after.run();
-            let read = self.read(&mut body, &mut chunk, flags);
+            let read = self.read(&mut body, flags);
             if lingers {
                 pool.stop_lingering();
             }
             let nothing = matches!(read, Ok(Read::Nothing));
-            shared = self.take_read(read, body, chunk, &mut after);
+            shared = self.take_read(read, body, &mut after);
             if nothing {
                 self.give_up_reading(&mut shared, &mut after);
                 break;
@@ -334,11 +332,10 @@ impl Connection<Home> {
                 break;
             }
             let mut body = Self::begin_read(&mut shared);
-            let mut chunk = Bytes::new();
             drop(shared);
             after.run();
-            let read = self.read(&mut body, &mut chunk, libc::MSG_DONTWAIT);
-            shared = self.take_read(read, body, chunk, &mut after);
+            let read = self.read(&mut body, libc::MSG_DONTWAIT);
+            shared = self.take_read(read, body, &mut after);
         }
         self.give_up_writing(&mut shared, &mut after);
         self.give_up_reading(&mut shared, &mut after);

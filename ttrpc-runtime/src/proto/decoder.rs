@@ -47,6 +47,13 @@ pub struct Body {
 }
 
 impl Body {
+    /// The data of a frame of `len` bytes that begins with `come`.
+    fn begun(len: usize, come: &[u8]) -> Self {
+        let mut data = Vec::with_capacity(capacity(come.len(), len));
+        data.extend_from_slice(come);
+        Self { data, len }
+    }
+
     /// The buffer, with room for bytes that are to be read to its end, and how many
     /// are missing: no more may be read.
     pub fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
@@ -98,14 +105,29 @@ impl Decoder {
     }
 
     /// Takes what was read.
-    pub fn push(&mut self, chunk: Bytes) {
+    pub fn push(&mut self, mut read: &[u8]) {
         self.chunk = if self.chunk.is_empty() {
-            chunk
+            let skipped = self.skip.min(read.len());
+            self.skip -= skipped;
+            read = &read[skipped..];
+            if let Some((frames, header, data)) = split_large(read) {
+                self.large = Some((header, Some(Body::begun(header.length as usize, data))));
+                read = frames;
+            }
+            Bytes::copy_from_slice(read)
         } else {
-            [&self.chunk[..], &chunk[..]].concat().into()
+            [&self.chunk[..], read].concat().into()
         };
         self.chunk_len = self.chunk.len();
         self.chunk_number += 1;
+    }
+
+    /// Whether there may be a frame that has come whole.
+    pub(super) fn has_frames(&self) -> bool {
+        let is_whole = |(_, body): &(Header, Option<Body>)| {
+            body.as_ref().is_some_and(|body| body.missing() == 0)
+        };
+        self.chunk.len() >= HEADER_LEN || self.large.as_ref().is_some_and(is_whole)
     }
 
     /// Whether a frame has begun and not ended.
@@ -118,7 +140,8 @@ impl Decoder {
     /// # Errors
     /// The reserved byte is set: what comes are no frames.
     pub fn decode(&mut self) -> Result<Option<Incoming>> {
-        if let Some((header, mut body)) = self.large.take() {
+        // Frames in the chunk have come before the large one.
+        if let Some((header, mut body)) = self.large.take_if(|_| self.chunk.is_empty()) {
             let Some(Body { data, .. }) = body.take_if(|body| body.missing() == 0) else {
                 self.large = Some((header, body));
                 return Ok(None);
@@ -171,10 +194,8 @@ impl Decoder {
                 })))
             }
             None if len > OWN_BUFFER_LEN => {
-                let mut data = Vec::with_capacity(capacity(self.chunk.len(), len));
-                data.extend_from_slice(&self.chunk[HEADER_LEN..]);
-                self.chunk = Bytes::new();
-                self.large = Some((header, Some(Body { data, len })));
+                let chunk = std::mem::take(&mut self.chunk);
+                self.large = Some((header, Some(Body::begun(len, &chunk[HEADER_LEN..]))));
                 Ok(None)
             }
             None => {
@@ -191,6 +212,35 @@ impl Decoder {
             self.chunk_len = self.chunk.len();
         }
     }
+}
+
+/// Less than this is not searched for the beginning of a large frame: to copy it once
+/// more costs nothing.
+const SEARCHED_LEN: usize = 4 << 10;
+
+/// The frames of which all has come, and the header and the data of a large one behind
+/// them of which a part has: that is copied to where it stays.
+fn split_large(read: &[u8]) -> Option<(&[u8], Header, &[u8])> {
+    if read.len() < SEARCHED_LEN {
+        return None;
+    }
+    let mut rest = read;
+    while let Some(header) = rest.first_chunk::<HEADER_LEN>() {
+        let header = Header::from_bytes(*header);
+        let len = header.length as usize;
+        if len > MAX_DATA_LEN {
+            break;
+        }
+        match rest.get(HEADER_LEN + len..) {
+            Some(behind) => rest = behind,
+            None if len > OWN_BUFFER_LEN => {
+                let frames = &read[..read.len() - rest.len()];
+                return Some((frames, header, &rest[HEADER_LEN..]));
+            }
+            None => break,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -231,7 +281,7 @@ mod tests {
             let n = match decoder.take_body() {
                 None => {
                     let n = step.min(rest.len());
-                    decoder.push(Bytes::copy_from_slice(&rest[..n]));
+                    decoder.push(&rest[..n]);
                     n
                 }
                 Some(mut body) => {
@@ -290,7 +340,7 @@ mod tests {
     #[test]
     fn a_claimed_length_allocates_nothing_much() {
         let mut decoder = Decoder::default();
-        decoder.push(Bytes::copy_from_slice(&frame(1, MAX_DATA_LEN)[..20]));
+        decoder.push(&frame(1, MAX_DATA_LEN)[..20]);
         assert!(decoder.decode().unwrap().is_none());
         let mut body = decoder
             .take_body()
@@ -303,11 +353,7 @@ mod tests {
     #[test]
     fn what_waits_for_more_does_not_keep_the_whole_chunk() {
         let mut decoder = Decoder::default();
-        decoder.push(
-            [frame(1, 60_000), frame(3, 9)[..12].to_vec()]
-                .concat()
-                .into(),
-        );
+        decoder.push(&[&frame(1, 60_000)[..], &frame(3, 9)[..12]].concat());
         assert!(decoder.decode().unwrap().is_some());
         assert!(decoder.decode().unwrap().is_none());
         assert_eq!((decoder.chunk.len(), decoder.chunk_len), (12, 12));

@@ -67,8 +67,8 @@ impl<S: Default> Link<S> {
     }
 
     /// Takes what was read.
-    pub fn received(&mut self, chunk: Bytes) {
-        self.decoder.push(chunk);
+    pub fn received(&mut self, read: &[u8]) {
+        self.decoder.push(read);
     }
 
     /// Exchanges `written`, which is empty, for all that waits to be written.
@@ -151,6 +151,11 @@ impl<S: Default> Link<S> {
     /// When a stream has to have ended.
     pub fn deadline(&self, id: StreamId) -> Option<Instant> {
         self.streams.get(&id).and_then(|stream| stream.deadline)
+    }
+
+    /// Whether [`poll`](super::Endpoint::poll) is sure to find nothing, whatever the time is.
+    pub fn is_quiet(&self) -> bool {
+        !self.decoder.has_frames() && self.timeout().is_none()
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.

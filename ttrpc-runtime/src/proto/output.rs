@@ -1,5 +1,6 @@
 //! From frames to bytes.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -10,10 +11,17 @@ use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamI
 
 /// A payload from this on is encoded into a buffer of its own and written from there:
 /// what is behind it need not move when it comes or goes.
-const OWN_BUFFER_LEN: usize = 16 << 10;
+const OWN_BUFFER_LEN: usize = 96 << 10;
 
 /// An emptied buffer above this is given back.
 const KEPT_LEN: usize = 256 << 10;
+
+/// How many emptied buffers a thread keeps for its connections: an idle one has none.
+const KEPT: usize = 2;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Frames that wait to be written: one run of bytes with large payloads between.
 #[derive(Debug, Default)]
@@ -63,6 +71,7 @@ impl Output {
         A: FnOnce(&mut Vec<u8>),
     {
         debug_assert!(data.len <= MAX_DATA_LEN);
+        self.borrow_buffer();
         let header = Header {
             length: data.len as u32,
             stream_id,
@@ -70,6 +79,12 @@ impl Output {
             flags,
         };
         let beginning = self.run.len();
+        let own = if data.payload_len < OWN_BUFFER_LEN {
+            0
+        } else {
+            data.payload_len
+        };
+        self.run.reserve(HEADER_LEN + data.len - own);
         if data.payload_len >= OWN_BUFFER_LEN {
             let mut payload = Vec::with_capacity(data.payload_len);
             data.payload.write(&mut payload);
@@ -105,8 +120,18 @@ impl Output {
             message_type,
             flags,
         };
+        self.borrow_buffer();
         self.run.extend_from_slice(&header.to_bytes());
         data(&mut self.run);
+    }
+
+    /// Takes a buffer that the thread has kept, if there is none.
+    fn borrow_buffer(&mut self) {
+        if self.run.capacity() == 0 {
+            // A thread that ends has none.
+            let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+            self.run = spare.ok().flatten().unwrap_or_default();
+        }
     }
 
     /// The bytes to be written next, in order; says how many of `slices` it has set.
@@ -185,10 +210,19 @@ impl Output {
         }
     }
 
-    /// Gives the memory of an empty buffer back.
+    /// Gives the memory of an empty buffer back, for the thread's other connections.
     pub fn release(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
+        if !self.is_empty() {
+            return;
+        }
+        let run = std::mem::take(self).run;
+        if run.capacity() > 0 {
+            let _ = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < KEPT {
+                    spare.push(run);
+                }
+            });
         }
     }
 }
@@ -221,7 +255,7 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_order_however_they_are_written() {
-        let payloads = [0, 5, OWN_BUFFER_LEN, OWN_BUFFER_LEN + 1, 1, 50_000]
+        let payloads = [0, 5, OWN_BUFFER_LEN, OWN_BUFFER_LEN + 1, 1, 150_000]
             .map(|len| Bytes::from((0..len).map(|i| (i % 13) as u8).collect::<Vec<_>>()));
         for step in [997, 20_000, usize::MAX] {
             for most in [1, 2, 16] {

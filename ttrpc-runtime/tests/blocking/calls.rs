@@ -11,9 +11,9 @@ fn unary() {
     let pair = Pair::new();
     let ctx = Context::new();
     for _ in 0..100 {
-        assert_eq!(pair.unary(&ctx, "hello").unwrap(), "hello");
+        assert_eq!(pair.echo(&ctx, "hello").unwrap(), "hello");
     }
-    let error = pair.unary(&ctx, "fail it").unwrap_err();
+    let error = pair.echo(&ctx, "fail it").unwrap_err();
     assert_eq!(error.status(), Some(&Status::aborted("it")));
     pair.end().unwrap();
 }
@@ -85,7 +85,7 @@ fn large_messages() {
     let ctx = Context::new();
     for len in [60_000, 1 << 20, (4 << 20) - 100] {
         let message = Bytes::from(vec![7; len]);
-        assert!(pair.unary(&ctx, message.clone()).unwrap() == message);
+        assert!(pair.echo(&ctx, message.clone()).unwrap() == message);
         let requests = Streaming::from_iter(vec![message.clone(); 5]);
         let replies = pair.chat(&ctx, requests).unwrap();
         assert_eq!(
@@ -93,9 +93,9 @@ fn large_messages() {
             5
         );
     }
-    let error = pair.unary(&ctx, Bytes::from(vec![7; 5 << 20])).unwrap_err();
+    let error = pair.echo(&ctx, Bytes::from(vec![7; 5 << 20])).unwrap_err();
     assert!(error.too_large_by().is_some());
-    assert_eq!(pair.unary(&ctx, "goes on").unwrap(), "goes on");
+    assert_eq!(pair.echo(&ctx, "goes on").unwrap(), "goes on");
     pair.end().unwrap();
 }
 
@@ -109,7 +109,7 @@ fn many_threads_share_a_connection() {
                 let ctx = Context::new();
                 for call in 0..500 {
                     let request = bytes(thread * 1000 + call);
-                    assert_eq!(pair.unary(&ctx, request.clone()).unwrap(), request);
+                    assert_eq!(pair.echo(&ctx, request.clone()).unwrap(), request);
                     if call % 100 == thread {
                         let numbers = pair.numbers(&ctx, 300).unwrap();
                         assert!(numbers.map(|n| number(&n.unwrap())).eq(0..300));

@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod calls;
+mod deadlines;
+mod peer;
 mod support;

@@ -1,8 +1,10 @@
 //! A service of bytes, and a server and a client of it.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ttrpc_runtime::blocking::{
@@ -66,6 +68,19 @@ pub fn number(bytes: &Bytes) -> u64 {
     u64::from_le_bytes(bytes[..].try_into().unwrap())
 }
 
+/// Answers as a test says: `test.Custom`.
+pub struct Custom<F>(pub F);
+
+impl<F: Fn(Call) -> Reply + Send + Sync + 'static> Service for Custom<F> {
+    fn name(&self) -> &'static str {
+        "test.Custom"
+    }
+
+    fn call(&self, call: Call) -> Reply {
+        (self.0)(call)
+    }
+}
+
 /// A server of one connection, with its client.
 pub struct Pair {
     pub client: Client,
@@ -93,10 +108,16 @@ impl Pair {
         }
     }
 
+    /// With a service that answers as the test says.
+    pub fn custom(answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(|server| server.service(Custom(answer)), |client| client)
+    }
+
     /// Closes the client and waits for the server.
     pub fn end(mut self) -> Result<()> {
         drop(self.client);
-        self.serving.take().unwrap().join().unwrap()
+        let serving = self.serving.take().unwrap();
+        patiently(move || serving.join().unwrap())
     }
 }
 
@@ -104,9 +125,16 @@ impl Pair {
 pub trait Calls {
     fn client(&self) -> &Client;
 
-    fn unary(&self, ctx: &Context, request: impl Into<Bytes>) -> Result<Bytes> {
+    fn echo(&self, ctx: &Context, request: impl Into<Bytes>) -> Result<Bytes> {
         let request = request.into();
         self.client().unary(Raw, ctx, "test.Echo", "Unary", request)
+    }
+
+    /// A unary call of the service that a test has made.
+    fn custom(&self, ctx: &Context, method: &str, request: impl Into<Bytes>) -> Result<Bytes> {
+        let request = request.into();
+        self.client()
+            .unary(Raw, ctx, "test.Custom", method, request)
     }
 
     fn numbers(&self, ctx: &Context, count: u64) -> Result<Streaming<Bytes>> {
@@ -142,6 +170,43 @@ impl Calls for Pair {
 /// A context with that much time.
 pub fn within(millis: u64) -> Context {
     Context::new().with_timeout(Duration::from_millis(millis))
+}
+
+/// What a test does that must not hang.
+pub fn patiently<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let works = std::thread::spawn(move || {
+        let _ = tell.send(f());
+    });
+    match told.recv_timeout(PATIENCE) {
+        Ok(outcome) => outcome,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match works.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("it has sent its outcome"),
+        },
+    }
+}
+
+/// Far more than anything takes on the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+pub fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "it never is so");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// How many bytes a socket has to be read.
+#[allow(unsafe_code)]
+pub fn waiting(socket: &UnixStream) -> usize {
+    let mut len: libc::c_int = 0;
+    // SAFETY: the pointer is to where the number is to be written.
+    unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut len) };
+    len.try_into().unwrap()
 }
 
 /// How many threads this process has.

@@ -157,7 +157,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
             }
             let Some(body) = &mut self.body else {
                 let chunk = Bytes::copy_from_slice(&self.unread.split_to(len));
-                self.link().received(chunk);
+                self.link().received(&chunk);
                 continue;
             };
             let (buffer, missing) = body.buffer();

@@ -93,7 +93,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
         }
         let Some(body) = &mut self.body else {
             let chunk = Bytes::copy_from_slice(&self.unread.split_to(len));
-            self.endpoint.link().received(chunk);
+            self.endpoint.link().received(&chunk);
             return;
         };
         let (buffer, missing) = body.buffer();

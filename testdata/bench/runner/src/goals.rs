@@ -148,7 +148,7 @@ impl Row {
         if !free {
             return all.to_vec();
         }
-        let ttrpc = |goal: &&Goal| goal.of.starts_with("ttrpc") && self.inflight >= 16;
+        let ttrpc = |goal: &&Goal| goal.of.starts_with("ttrpc") && self.conns * self.inflight >= 16;
         let mut goals: Vec<_> = all.iter().filter(ttrpc).copied().collect();
         if pair == "ours-tokio-mt" {
             goals = if self.conns == 1 {

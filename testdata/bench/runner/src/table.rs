@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use bench_kit::Mode;
+
 use crate::process::Cpus;
 use crate::rounds::{Measured, Spread};
 
@@ -65,7 +67,12 @@ pub fn details(all: &[Measured]) -> String {
     for measured in all {
         for (pair, _) in &measured.pairs {
             let median = |figure: &str| measured.median(pair.name, figure);
-            let figure = |figure: &str| median(figure).map_or("–".to_owned(), short_ratio);
+            // A stream's is that of thousands of messages; and some tell none.
+            let one_way = matches!(measured.row.mode, Mode::ServerStream | Mode::ClientStream);
+            let latency = |figure: &str| match median(figure) {
+                Some(micros) if micros > 0.0 && !one_way => short_ratio(micros),
+                _ => "–".to_owned(),
+            };
             let cpu = |who: &str| {
                 let user = median(&format!("{who}_user_us"))?;
                 let system = median(&format!("{who}_system_us"))?;
@@ -82,8 +89,8 @@ pub fn details(all: &[Measured]) -> String {
                 measured.row.name,
                 pair.name,
                 median("rate").map_or("–".to_owned(), big),
-                figure("p50_us"),
-                figure("p99_us"),
+                latency("p50_us"),
+                latency("p99_us"),
                 cpu("client"),
                 cpu("server"),
             );

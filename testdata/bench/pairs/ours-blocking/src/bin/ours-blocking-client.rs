@@ -1,0 +1,3 @@
+fn main() {
+    bench_kit::blocking::client::<bench_ours_blocking::Ours>();
+}
