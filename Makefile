@@ -1,7 +1,8 @@
 # What a newcomer runs. CARGO can name another cargo.
 CARGO ?= cargo
 
-.PHONY: demo test interop lint golden bench bench-quick size scale guard guard-update bench-record
+.PHONY: demo test interop lint golden corpus bench bench-quick bench-generator size scale guard \
+	guard-update bench-record
 
 # A server and a client, two processes, one call of each kind; with FLAVOUR=blocking without
 # an asynchronous runtime.
@@ -21,7 +22,7 @@ interop:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	for features in "" tokio blocking protobuf; do \
+	for features in "" tokio blocking protobuf prost buffa; do \
 		$(CARGO) clippy --package ttrpc-runtime --all-targets --no-default-features \
 			--features "$$features" -- -D warnings || exit 1; \
 	done
@@ -31,7 +32,15 @@ lint:
 
 # Rewrites the expected outputs of the generator.
 golden:
-	UPDATE_GOLDEN=1 $(CARGO) test --package protoc-gen-ttrpc --test golden
+	UPDATE_GOLDEN=1 $(CARGO) test --package protoc-gen-ttrpc --lib --test golden
+
+# Generates and compiles what real projects have in .proto files, which come in packages
+# from crates.io, PyPI and Go's proxy.
+corpus:
+	$(CARGO) build --package protoc-gen-ttrpc
+	@$(CARGO) run --quiet --package ttrpc-corpus -- $(TARGET)/debug/protoc-gen-ttrpc target/corpus
+
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # Calls and messages per second of ours, of the bare frames and of the rivals, against the
 # goals; all of them, and in under five minutes the five that tell most.
@@ -60,3 +69,10 @@ bench-record:
 
 BENCH = $(CARGO) run --quiet --release --locked --manifest-path testdata/bench/Cargo.toml \
 	--target-dir target/bench/build --package bench-runner --
+
+# Time and memory of the generator for a request of googleapis' size.
+bench-generator:
+	$(CARGO) build --release --package protoc-gen-ttrpc --package ttrpc-corpus
+	@$(TARGET)/release/googleapis_sized $(TARGET)/release/protoc-gen-ttrpc
+	@$(TARGET)/release/googleapis_sized $(TARGET)/release/protoc-gen-ttrpc \
+		messages=none message_path=crate::protos flavours=async+blocking

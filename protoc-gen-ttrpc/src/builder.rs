@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::compile::{Compiled, compile};
 use crate::options::{self, Options};
+use crate::output::Output;
 use crate::run::run;
-use crate::{Error, Problem, output};
+use crate::{Difference, Error, Problem, fresh, output};
 
 /// Generates services and messages from .proto files on disk.
 ///
@@ -95,6 +96,27 @@ impl Builder {
     ///
     /// Everything that is wrong with the files or the options, in one error.
     pub fn generate(&self, files: &[impl AsRef<Path>]) -> Result<Vec<PathBuf>, Error> {
+        let (outputs, read, directory) = self.run(files)?;
+        output::write(&outputs, &directory)?;
+        Ok(read)
+    }
+
+    /// Generates from `files` in memory, and says how what is in the output directory
+    /// differs.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the files or the options, in one error.
+    pub fn check(&self, files: &[impl AsRef<Path>]) -> Result<Vec<Difference>, Error> {
+        let (outputs, _, directory) = self.run(files)?;
+        fresh::compare(&outputs, &directory)
+    }
+
+    /// What there is to write, what was read, and where to write to.
+    fn run(
+        &self,
+        files: &[impl AsRef<Path>],
+    ) -> Result<(Vec<Output>, Vec<PathBuf>, PathBuf), Error> {
         let pairs = self.options.iter().map(|(key, value)| (key, value));
         let options = Options::compiler().with(pairs).map_err(Error::Problems)?;
         let out_dir = match (&self.out_dir, env::var_os("OUT_DIR")) {
@@ -114,7 +136,6 @@ impl Builder {
         };
         let files: Vec<PathBuf> = files.iter().map(|file| file.as_ref().to_owned()).collect();
         let Compiled { request, read } = compile(&files, includes, self.protoc.as_deref())?;
-        output::write(&run(&request, &options)?, &out_dir)?;
-        Ok(read)
+        Ok((run(&request, &options)?, read, out_dir))
     }
 }

@@ -96,13 +96,18 @@ impl<'a> Layout<'a> {
                 None => format!("{}::{path}", self.root),
             };
         }
-        self.external(place)
-            .or_else(|| well_known(self.options.backend(), place))
+        self.elsewhere(place)
             .unwrap_or_else(|| self.below(self.root, place, &packages(place)))
     }
 
+    /// The path of a message that is in another crate.
+    pub(crate) fn elsewhere(&self, place: &Place) -> Option<String> {
+        self.external(place)
+            .or_else(|| well_known(self.options.backend(), place))
+    }
+
     /// The path of a message that an `extern_path` takes from elsewhere.
-    pub(crate) fn external(&self, place: &Place) -> Option<String> {
+    fn external(&self, place: &Place) -> Option<String> {
         let full = place.full_name();
         let (proto, rust) = self.extern_path(&full)?;
         let package = full_name(&place.file.package, &[]);

@@ -19,16 +19,19 @@
 //!
 //! - **protoc and buf** run the binary `protoc-gen-ttrpc`, which is [`generate`] with
 //!   standard input and output.
-//! - **The command line** has `protoc-gen-ttrpc compile`, which is [`Builder`] again.
+//! - **The command line** has `protoc-gen-ttrpc compile`, which is [`Builder`] again;
+//!   `protoc-gen-ttrpc check`, which is [`Builder::check`]; and `protoc-gen-ttrpc init`,
+//!   which writes files to begin with.
 //!
 //! All of them take the same [options](Builder::option) and give the same code.
 //!
 //! # Layout
 //!
 //! `request` → `model` → `check` → `emit` → `text`, one file each: descriptors
-//! become names of Rust, are checked, are put into the template of the crate
-//! `protoc-gen-ttrpc-templates`, and are printed. `messages` has rust-protobuf
-//! generate the message types.
+//! become names of Rust, are checked, are put into the templates of the crate
+//! `protoc-gen-ttrpc-templates`, and are printed. `layout` knows where in Rust everything
+//! is; `messages` has the generators of the message crates make the message types, and
+//! says editions in words that they know; `options` has a table of all the options.
 
 mod builder;
 mod check;
@@ -37,6 +40,7 @@ mod compile;
 mod descriptor;
 mod emit;
 mod error;
+mod fresh;
 mod layout;
 mod messages;
 mod model;
@@ -54,6 +58,7 @@ use bytes::Bytes;
 
 pub use builder::Builder;
 pub use error::{Error, Problem};
+pub use fresh::Difference;
 pub use options::help as options_help;
 
 /// Answers a `CodeGeneratorRequest` with a `CodeGeneratorResponse`, both encoded, as

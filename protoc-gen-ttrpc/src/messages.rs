@@ -159,7 +159,7 @@ fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> 
 }
 
 /// What is excused in messages: it is for their generator to mend.
-const ALLOW: &str = "#[allow(clippy::all, dead_code, deprecated, missing_docs, \
+const ALLOW: &str = "#[allow(clippy::all, clippy::pedantic, clippy::restriction, dead_code, deprecated, missing_docs, \
      non_camel_case_types, non_snake_case, non_upper_case_globals, trivial_casts, unused_mut, \
      unused_results)]";
 

@@ -29,6 +29,58 @@ pub mod included {
 /// With messages from elsewhere.
 pub mod elsewhere;
 
+/// With messages by prost.
+pub mod by_prost;
+
+/// With messages by buffa.
+pub mod by_buffa;
+
+/// Of editions, by each generator of messages.
+pub mod editions {
+    /// By rust-protobuf.
+    pub mod protobuf;
+    /// By prost.
+    pub mod prost;
+    /// By buffa.
+    pub mod buffa;
+}
+
+/// One side alone.
+pub mod client_only;
+
+/// The other side alone.
+pub mod server_only;
+
+/// With a way of its own to the runtime, and every method required.
+pub mod moved;
+
+/// The runtime under another name.
+pub use ttrpc_runtime as toolkit;
+
+/// Implements all that is required.
+#[derive(Debug)]
+pub struct Complete;
+
+impl moved::greeter_rpc::PrefixGreeter for Complete {
+    async fn say_hello(
+        &self,
+        _: &toolkit::Context,
+        _: protos::greeter::HelloRequest,
+    ) -> toolkit::Result<protos::greeter::HelloReply> {
+        Ok(protos::greeter::HelloReply::new())
+    }
+}
+
+impl moved::greeter_rpc::blocking::PrefixGreeter for Complete {
+    fn say_hello(
+        &self,
+        _: &toolkit::Context,
+        _: protos::greeter::HelloRequest,
+    ) -> toolkit::Result<protos::greeter::HelloReply> {
+        Ok(protos::greeter::HelloReply::new())
+    }
+}
+
 /// An implementation.
 #[derive(Debug)]
 pub struct Polite;
@@ -47,6 +99,9 @@ impl protos::greeter_ttrpc::Greeter for Polite {
 
 // Every method has a default, whatever its name.
 impl protos::names_ttrpc::Keywords for Polite {}
+impl protos::names_ttrpc::blocking::Keywords for Polite {}
+impl protos::twins_v2_shim_ttrpc::Shim for Polite {}
+impl protos::twins_v3_shim_ttrpc::Shim for Polite {}
 impl protos::names_ttrpc::Methods for Polite {}
 impl protos::names_ttrpc::Self_ for Polite {}
 impl protos::comments_ttrpc::Empty for Polite {}
@@ -105,8 +160,12 @@ name = "user"
 edition = "{edition}"
 
 [dependencies]
-ttrpc-runtime = {{ path = {:?}, features = ["protobuf"] }}
-protobuf = "=3.7.2"
+ttrpc-runtime = {{ path = {:?}, features = ["blocking", "buffa", "prost", "protobuf"] }}
+buffa = "0.9"
+buffa-types = "0.9"
+prost = "0.14"
+prost-types = "0.14"
+protobuf = "3.7"
 
 [workspace]
 "#,
@@ -125,19 +184,53 @@ protobuf = "=3.7.2"
     // What the workspace has locked, and nothing that has to be looked up.
     fs::copy(workspace.join("Cargo.lock"), root.join("Cargo.lock")).unwrap();
 
-    let builder = Builder::new().include(protos());
-    let all = CASES.map(case_file);
-    builder
+    let both = Builder::new()
+        .include(protos())
+        .option("flavours", "async+blocking");
+    let generate = |builder: &Builder, directory: &str, files: &[PathBuf]| {
+        let builder = builder.clone().out_dir(root.join("src").join(directory));
+        builder.generate(files).unwrap();
+    };
+    let twins = ["twins/v2/shim.proto", "twins/v3/shim.proto"];
+    let all = CASES.map(case_file).into_iter();
+    let all: Vec<PathBuf> = all.chain(twins.map(|twin| protos().join(twin))).collect();
+    generate(&both, "protos", &all);
+    let elsewhere = both
         .clone()
-        .out_dir(root.join("src/protos"))
-        .generate(&all)
-        .unwrap();
-    builder
         .option("messages", "none")
-        .option("message_path", "crate::protos")
-        .out_dir(root.join("src/elsewhere"))
-        .generate(&all)
-        .unwrap();
+        .option("message_path", "crate::protos");
+    generate(&elsewhere, "elsewhere", &all);
+    generate(&both.clone().option("messages", "prost"), "by_prost", &all);
+    // A message `self` is beyond it.
+    let sayable: Vec<PathBuf> = all
+        .iter()
+        .filter(|file| !file.ends_with("messages.proto"))
+        .cloned()
+        .collect();
+    generate(
+        &both.clone().option("messages", "buffa"),
+        "by_buffa",
+        &sayable,
+    );
+
+    let editions = ["explicit", "implicit", "young"];
+    let editions = editions.map(|name| protos().join(format!("editions/{name}.proto")));
+    for messages in ["protobuf", "prost", "buffa"] {
+        let builder = both
+            .clone()
+            .protoc(support::protoc())
+            .option("messages", messages);
+        generate(&builder, &format!("editions/{messages}"), &editions);
+    }
+
+    for side in ["client", "server"] {
+        let builder = elsewhere.clone().option("sides", side);
+        generate(&builder, &format!("{side}_only"), &all);
+    }
+    let moved = elsewhere
+        .options("runtime_path=crate::toolkit,file_suffix=_rpc,service_prefix=Prefix")
+        .options("required_methods,trait_attribute=#[allow(clippy::module_name_repetitions)]");
+    generate(&moved, "moved", &[case_file("greeter")]);
     root
 }
 

@@ -26,20 +26,52 @@ fn generated_code_is_as_committed() {
     }
 }
 
+/// What each option changes: the name of a golden directory, an input, and options.
+const FEATURES: [(&str, &str, &str); 9] = [
+    (
+        "elsewhere",
+        "messages",
+        "messages=none,message_path=::protos::v1,mod_rs=false",
+    ),
+    ("both_flavours", "kinds", "flavours=async+blocking"),
+    ("blocking_only", "greeter", "flavours=blocking"),
+    ("client_only", "greeter", "sides=client"),
+    ("server_only", "greeter", "sides=server"),
+    ("prost", "messages", "messages=prost"),
+    ("buffa", "kinds", "messages=buffa"),
+    (
+        "extern_path",
+        "kinds",
+        "messages=prost,extern_path=.google.protobuf=::types,\
+         extern_path=.kinds.v1.Chunk=crate::piece::Piece",
+    ),
+    (
+        "names_and_paths",
+        "greeter",
+        "messages=none,message_path=super::protos,runtime_path=::toolkit::ttrpc,flavours=async+blocking,\
+         file_suffix=_rpc,service_prefix=Rpc,modules=path,required_methods,\
+         trait_attribute=#[doc(alias = \"rpc\")]",
+    ),
+];
+
 #[test]
-fn messages_can_come_from_elsewhere() {
-    let out = scratch("golden-elsewhere");
-    let options = [
-        ("messages", "none"),
-        ("message_path", "::protos::v1"),
-        ("mod_rs", "false"),
-    ];
-    let mut builder = Builder::new().include(protos()).out_dir(&out);
-    for (key, value) in options {
-        builder = builder.option(key, value);
+fn each_option_changes_what_is_committed() {
+    for (name, case, options) in FEATURES {
+        let out = scratch(&format!("golden-{name}"));
+        let builder = Builder::new().include(protos()).out_dir(&out);
+        builder
+            .options(options)
+            .generate(&[case_file(case)])
+            .unwrap();
+        let suffix = if name == "names_and_paths" {
+            "_rpc.rs"
+        } else {
+            "_ttrpc.rs"
+        };
+        let mut files = read(&out);
+        files.retain(|name, _| name.ends_with(suffix) || name == "mod.rs");
+        compare(name, &files);
     }
-    builder.generate(&[case_file("messages")]).unwrap();
-    compare("elsewhere", &read(&out));
 }
 
 #[track_caller]

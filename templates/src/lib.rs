@@ -35,8 +35,15 @@ pub const ASYNCHRONOUS: &str = include_str!("asynchronous.rs");
 /// The template of the blocking flavour.
 pub const BLOCKING: &str = include_str!("blocking.rs");
 
+mod starters;
+
+pub use starters::{STARTERS, Starter};
+
 #[cfg(test)]
 mod asynchronous;
+
+#[cfg(test)]
+mod blocking;
 
 #[cfg(test)]
 mod model;

@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         protoc_gen_ttrpc::Builder::new()
             .include("../protos")
             .option("messages", messages)
+            .option("flavours", "async+blocking")
             .out_dir(Path::new(&out).join(messages))
             .compile(&["../protos/kinds.proto"])?;
     }

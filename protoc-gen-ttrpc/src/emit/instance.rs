@@ -76,8 +76,8 @@ impl<'a> Instance<'a> {
     /// The type of a message.
     fn message(&self, message: &Message) -> Option<Type> {
         let rust = message.rust.as_deref()?;
-        // What is no path, or has arguments, is a type of Rust itself.
-        if rust.contains(['(', '<']) {
+        // What is no path from one module to another is a type of Rust itself.
+        if !rust.contains("::") || rust.contains('<') {
             return syn::parse_str(rust).ok();
         }
         let path = match self.nested {

@@ -1,13 +1,13 @@
 //! Messages by prost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ::prost::Message as _;
 use ::protobuf::Message as _;
 use prost_build::{Config, Module};
 use prost_types::FileDescriptorProto;
 
-use super::{document, guarded, include, lowered, wanted};
+use super::{document, full, guarded, include, lowered, wanted};
 use crate::layout::{self, Layout};
 use crate::options::Backend;
 use crate::output::Output;
@@ -18,11 +18,13 @@ use crate::{Error, Problem, text};
 pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>, Error> {
     let mut config = Config::new();
     config.bytes(["."]);
-    let mut elsewhere = std::collections::BTreeSet::new();
+    // Nothing goes without saying: what the options say must not be said twice.
+    config.compile_well_known_types();
+    let mut elsewhere = HashSet::new();
     for file in &request.files {
         for place in layout::types(file) {
             let name = place.full_name();
-            if let Some(path) = layout.external(&place) {
+            if let Some(path) = layout.elsewhere(&place) {
                 // By its exact name: of shorter ones prost changes the path.
                 if elsewhere.insert(name.clone()) {
                     config.extern_path(name, path);
@@ -31,16 +33,21 @@ pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>
         }
     }
 
-    let mut packages: BTreeMap<Module, Vec<&File>> = BTreeMap::new();
-    for file in wanted(request, Backend::Prost) {
-        let module = Module::from_protobuf_package_name(&file.package);
-        packages.entry(module).or_default().push(file);
-    }
+    let mut packages: BTreeMap<Module, &File> = BTreeMap::new();
+    let wanted: HashSet<&str> = wanted(request, Backend::Prost)
+        .map(|file| file.name.as_str())
+        .collect();
     let mut descriptors = Vec::new();
-    for (module, files) in &packages {
-        for file in files {
-            descriptors.push((module.clone(), descriptor(file)?));
-        }
+    for file in &request.files {
+        let module = if wanted.contains(file.name.as_str()) {
+            let module = Module::from_protobuf_package_name(&file.package);
+            packages.entry(module.clone()).or_insert(file);
+            module
+        } else {
+            // It has to know what others declare, and makes code of it that nobody takes.
+            Module::from_parts(["", "imported"])
+        };
+        descriptors.push((module, descriptor(file)?));
     }
     let mut texts = guarded("prost", || {
         config
@@ -48,9 +55,9 @@ pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>
             .map_err(|error| error.to_string())
     })?;
 
-    let outputs = packages.into_iter().filter_map(|(module, files)| {
+    let outputs = packages.into_iter().filter_map(|(module, file)| {
         let text = texts.remove(&module)?;
-        let package = files.first().map(|file| file.package.as_str())?;
+        let package = file.package.as_str();
         Some(Output {
             name: format!("{}.rs", if package.is_empty() { "_" } else { package }),
             module: module.parts().map(str::to_owned).collect(),
@@ -70,7 +77,11 @@ fn descriptor(file: &File) -> Result<FileDescriptorProto, Error> {
         let problem = Problem::new(what, "send descriptors as protoc makes them");
         Error::from(problem.at(&file.name, None))
     };
-    let mut descriptor = lowered(file, Backend::Prost)?;
+    // Problems of files that are generated have been reported.
+    let mut descriptor = lowered(file, Backend::Prost).or_else(|_| full(file))?;
+    if descriptor.syntax() == "editions" {
+        descriptor.set_syntax("proto2".to_owned());
+    }
     document(&mut descriptor);
     // Services are not its business.
     descriptor.service.clear();

@@ -152,7 +152,7 @@ const KEYS: &[Key] = &[
     Key {
         name: "trait_attribute",
         values: "[<service>=]<attribute>",
-        help: "an attribute on the traits, such as `#[cfg(feature = \"rpc\")]`, or on that of one \
+        help: "an attribute on the traits, such as `#[doc(alias = \"rpc\")]`, or on that of one \
                service, `.package.Service=#[...]`; any number of times",
         set: |options, value| {
             let (service, attribute) = match value.split_once('=') {
@@ -163,7 +163,7 @@ const KEYS: &[Key] = &[
             };
             let is_valid = service.is_empty() || is_full_name(service);
             if !is_valid || crate::emit::attributes(attribute).is_err() {
-                return Err(&["#[cfg(feature = \"rpc\")]"]);
+                return Err(&["#[doc(alias = \"rpc\")]"]);
             }
             let pair = (service.to_owned(), attribute.to_owned());
             options.trait_attributes.push(pair);

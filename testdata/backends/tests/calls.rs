@@ -2,15 +2,34 @@
 
 #![allow(clippy::unwrap_used, clippy::field_reassign_with_default)]
 
-/// The suite, for the messages and services of one message crate. `$known` is a module with
-/// what that crate makes of well-known types.
+/// What stands for `.await` in the asynchronous flavour.
+macro_rules! awaited {
+    ($call:expr) => {
+        $call.await
+    };
+}
+
+/// What stands for it in the blocking one.
+macro_rules! waited {
+    ($call:expr) => {
+        $call
+    };
+}
+
+/// The suite, for the messages and services of one message crate in one flavour. `$known` is
+/// a module with what that crate makes of well-known types.
 macro_rules! suite {
-    ($name:ident, $services:path, $messages:path, $known:ident) => {
+    (
+        $name:ident, $services:path, $messages:path, $known:ident,
+        $connect:ident, $runtime:path, [$($asynchronous:tt)?], $wait:ident, $test:meta
+    ) => {
         mod $name {
             use ttrpc_runtime::codec::bytes::Bytes;
-            use ttrpc_runtime::{Client, Code, Context, Result, Server, Streaming};
+            use ttrpc_runtime::{Code, Context, Result};
             use $messages as messages;
             use $services as services;
+            use $runtime as runtime;
+            use self::runtime::{Server, Streaming};
 
             use self::messages::Chunk;
             use self::services::{Kinds, KindsClient, KindsServer};
@@ -26,127 +45,122 @@ macro_rules! suite {
             }
 
             impl Kinds for Service {
-                async fn echo(&self, _: &Context, request: Chunk) -> Result<Chunk> {
+                $($asynchronous)? fn echo(&self, _: &Context, request: Chunk) -> Result<Chunk> {
                     Ok(request)
                 }
 
-                async fn split(&self, _: &Context, request: Chunk) -> Result<Streaming<Chunk>> {
+                $($asynchronous)? fn split(&self, _: &Context, request: Chunk) -> Result<Streaming<Chunk>> {
                     // Slices of what was received, without a copy.
                     let pieces = (0..request.data.len())
                         .map(move |at| chunk(&request.name, request.data.slice(at..=at)));
                     Ok(Streaming::from_iter(pieces))
                 }
 
-                async fn join(&self, _: &Context, mut requests: Streaming<Chunk>) -> Result<Chunk> {
+                $($asynchronous)? fn join(&self, _: &Context, mut requests: Streaming<Chunk>) -> Result<Chunk> {
                     let mut whole = Vec::new();
-                    while let Some(chunk) = requests.message().await? {
+                    while let Some(chunk) = $wait!(requests.message())? {
                         whole.extend_from_slice(&chunk.data);
                     }
                     Ok(chunk("whole", whole))
                 }
 
-                async fn exchange(
+                $($asynchronous)? fn exchange(
                     &self,
                     _: &Context,
                     mut requests: Streaming<Chunk>,
                 ) -> Result<Streaming<Chunk>> {
-                    Ok(Streaming::produce(async move |replies| {
-                        while let Some(chunk) = requests.message().await? {
-                            replies.send(chunk).await?;
+                    Ok(Streaming::produce($($asynchronous)? move |replies| {
+                        while let Some(chunk) = $wait!(requests.message())? {
+                            $wait!(replies.send(chunk))?;
                         }
                         Ok(())
                     }))
                 }
 
-                async fn now(&self, _: &Context, _: Empty) -> Result<Time> {
+                $($asynchronous)? fn now(&self, _: &Context, _: Empty) -> Result<Time> {
                     let mut time = Time::default();
                     time.seconds = 7;
                     Ok(time)
                 }
 
-                async fn length(&self, _: &Context, request: Text) -> Result<Number> {
+                $($asynchronous)? fn length(&self, _: &Context, request: Text) -> Result<Number> {
                     Ok(known::number(known::text_of(request).len() as u64))
                 }
             }
 
             fn serve(service: impl Kinds) -> KindsClient {
-                let (here, there) = tokio::io::duplex(1 << 16);
                 let server = Server::builder().service(KindsServer::new(service));
-                let server = server.build().unwrap();
-                tokio::spawn(async move { server.serve_connection(there).await });
-                KindsClient::new(Client::new(here))
+                KindsClient::new(crate::$connect(server.build().unwrap()))
             }
 
-            #[tokio::test]
-            async fn a_message_comes_back_as_it_was() {
+            #[$test]
+            $($asynchronous)? fn a_message_comes_back_as_it_was() {
                 let mut sent = chunk("all", "data");
                 sent.numbers = vec![1, -2, i64::MAX];
                 sent.parts.insert("part".to_owned(), b"x".to_vec().into());
                 sent.note = Some(Bytes::new());
                 sent.lines = vec![Bytes::from_static(b"one"), Bytes::new()];
                 let ctx = Context::default();
-                let received = serve(Service).echo(&ctx, sent.clone()).await.unwrap();
+                let received = $wait!(serve(Service).echo(&ctx, sent.clone())).unwrap();
                 assert_eq!(received, sent);
                 let nothing = Chunk::default();
-                let received = serve(Service).echo(&ctx, nothing.clone()).await.unwrap();
+                let received = $wait!(serve(Service).echo(&ctx, nothing.clone())).unwrap();
                 assert_eq!(received, nothing);
             }
 
-            #[tokio::test]
-            async fn streams_carry_messages() {
+            #[$test]
+            $($asynchronous)? fn streams_carry_messages() {
                 let client = serve(Service);
                 let ctx = Context::default();
-                let mut pieces = client.split(&ctx, chunk("n", "abc")).await.unwrap();
+                let mut pieces = $wait!(client.split(&ctx, chunk("n", "abc"))).unwrap();
                 for byte in ["a", "b", "c"] {
-                    assert_eq!(pieces.message().await.unwrap(), Some(chunk("n", byte)));
+                    assert_eq!($wait!(pieces.message()).unwrap(), Some(chunk("n", byte)));
                 }
-                assert_eq!(pieces.message().await.unwrap(), None);
+                assert_eq!($wait!(pieces.message()).unwrap(), None);
 
                 let pieces = Streaming::from_iter(["a", "b"].map(|byte| chunk("n", byte)));
-                let whole = client.join(&ctx, pieces).await.unwrap();
+                let whole = $wait!(client.join(&ctx, pieces)).unwrap();
                 assert_eq!(whole, chunk("whole", "ab"));
 
                 let (sender, requests) = Streaming::channel(1);
-                let mut replies = client.exchange(&ctx, requests).await.unwrap();
-                sender.send(chunk("ping", "1")).await.unwrap();
-                let reply = replies.message().await.unwrap();
+                let mut replies = $wait!(client.exchange(&ctx, requests)).unwrap();
+                $wait!(sender.send(chunk("ping", "1"))).unwrap();
+                let reply = $wait!(replies.message()).unwrap();
                 assert_eq!(reply, Some(chunk("ping", "1")));
                 drop(sender);
-                assert_eq!(replies.message().await.unwrap(), None);
+                assert_eq!($wait!(replies.message()).unwrap(), None);
             }
 
-            #[tokio::test]
-            async fn well_known_types_are_those_of_the_crate() {
+            #[$test]
+            $($asynchronous)? fn well_known_types_are_those_of_the_crate() {
                 let client = serve(Service);
                 let ctx = Context::default();
-                let time = client.now(&ctx, Empty::default()).await.unwrap();
+                let time = $wait!(client.now(&ctx, Empty::default())).unwrap();
                 assert_eq!(time.seconds, 7);
-                let length = client.length(&ctx, known::text("four")).await.unwrap();
+                let length = $wait!(client.length(&ctx, known::text("four"))).unwrap();
                 assert_eq!(length, known::number(4));
             }
 
-            #[tokio::test]
-            async fn what_is_no_message_fails_that_call_alone() {
+            #[$test]
+            $($asynchronous)? fn what_is_no_message_fails_that_call_alone() {
                 struct Garbage;
 
-                impl ttrpc_runtime::Service for Garbage {
+                impl runtime::Service for Garbage {
                     fn name(&self) -> &'static str {
                         "kinds.v1.Kinds"
                     }
 
-                    fn call(&self, call: ttrpc_runtime::Call) -> ttrpc_runtime::Reply {
-                        call.unary(ttrpc_runtime::codec::Raw, async |_, _: Bytes| {
+                    fn call(&self, call: runtime::Call) -> runtime::Reply {
+                        call.unary(ttrpc_runtime::codec::Raw, $($asynchronous)? |_, _: Bytes| {
                             Ok(Bytes::from_static(b"\xff"))
                         })
                     }
                 }
 
-                let (here, there) = tokio::io::duplex(1 << 16);
-                let server = Server::builder().service(Garbage).build().unwrap();
-                tokio::spawn(async move { server.serve_connection(there).await });
-                let client = KindsClient::new(Client::new(here));
+                let server = Server::builder().service(Garbage);
+                let client = KindsClient::new(crate::$connect(server.build().unwrap()));
                 let ctx = Context::default();
-                let error = client.echo(&ctx, Chunk::default()).await.unwrap_err();
+                let error = $wait!(client.echo(&ctx, Chunk::default())).unwrap_err();
                 assert!(error.to_string().contains("not a"), "{error}");
                 assert_ne!(error.code(), Code::OK);
             }
@@ -219,21 +233,54 @@ mod known_by_buffa {
     }
 }
 
-suite!(
+/// A client of a server in a task of its own.
+fn asynchronous(server: ttrpc_runtime::Server) -> ttrpc_runtime::Client {
+    let (here, there) = tokio::io::duplex(1 << 16);
+    tokio::spawn(async move { server.serve_connection(there).await });
+    ttrpc_runtime::Client::new(here)
+}
+
+/// A client of a server in a thread of its own.
+fn blocking(server: ttrpc_runtime::blocking::Server) -> ttrpc_runtime::blocking::Client {
+    let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::thread::spawn(move || server.serve_connection(there));
+    ttrpc_runtime::blocking::Client::new(here).unwrap()
+}
+
+/// Both flavours.
+macro_rules! suites {
+    ($name:ident, $services:path, $blocking:path, $messages:path, $known:ident) => {
+        mod $name {
+            suite!(
+                asynchronous, $services, $messages, $known,
+                asynchronous, ttrpc_runtime, [async], awaited, tokio::test
+            );
+            suite!(
+                blocking, $blocking, $messages, $known,
+                blocking, ttrpc_runtime::blocking, [], waited, test
+            );
+        }
+    };
+}
+
+suites!(
     by_protobuf,
     ttrpc_backends::by_protobuf::kinds_ttrpc,
+    ttrpc_backends::by_protobuf::kinds_ttrpc::blocking,
     ttrpc_backends::by_protobuf::kinds,
     known_by_protobuf
 );
-suite!(
+suites!(
     by_prost,
     ttrpc_backends::by_prost::kinds_ttrpc,
+    ttrpc_backends::by_prost::kinds_ttrpc::blocking,
     ttrpc_backends::by_prost::kinds::v1,
     known_by_prost
 );
-suite!(
+suites!(
     by_buffa,
     ttrpc_backends::by_buffa::kinds_ttrpc,
+    ttrpc_backends::by_buffa::kinds_ttrpc::blocking,
     ttrpc_backends::by_buffa::kinds::v1,
     known_by_buffa
 );

@@ -1,0 +1,3 @@
+//! What `build.rs` generates.
+
+include!(concat!(env!("OUT_DIR"), "/mod.rs"));
