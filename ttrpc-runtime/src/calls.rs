@@ -302,7 +302,7 @@ impl Calls {
             request,
         };
         let id = connection.asks().open(&call, now)?;
-        Ok(OpenCall {
+        let call = OpenCall {
             stream: StreamRef {
                 streams: Arc::clone(&connection.0.0).streams(),
                 id,
@@ -310,7 +310,12 @@ impl Calls {
             connection,
             cancelled: ctx.watch(),
             ended: false,
-        })
+        };
+        #[cfg(feature = "blocking")]
+        if kind.client_streams() {
+            call.give_up_with(&ctx);
+        }
+        Ok(call)
     }
 }
 

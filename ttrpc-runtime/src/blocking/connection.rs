@@ -227,6 +227,11 @@ impl<H: Host> Connection<H> {
             after.ended = Some(error.clone());
         }
         shared.state.fail(error, &mut after.woken);
+        self.tear_down(shared, after);
+    }
+
+    /// Drops what is left of a connection that has ended.
+    fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.state.link().discard();
         shared.output = Output::default();
         shared.state.blocked = false;
@@ -661,7 +666,12 @@ impl<H: Host> Share for Connection<H> {
     fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<H::End>) -> R) -> R {
         let mut after = self.after();
         let mut shared = self.lock();
+        let had_ended = shared.state.ended().is_some();
         let result = f(&mut shared.state);
+        if let Some(error) = shared.state.ended().filter(|_| !had_ended) {
+            after.ended = Some(error.clone());
+            self.tear_down(&mut shared, &mut after);
+        }
         let later = match flush {
             Flush::Now | Flush::Look => false,
             Flush::Together => self.is_mine(&shared),
@@ -738,11 +748,15 @@ impl<H: Host> Wait for Connection<H> {
         let is_done = |shared: &mut Shared<H>| {
             !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
         };
-        while {
-            let mut shared = self.lock();
-            shared.state.ended().is_none() && !is_done(&mut shared)
-        } {
+        loop {
             thread.rest();
+            let mut shared = self.lock();
+            if shared.state.ended().is_some() || is_done(&mut shared) {
+                return;
+            }
+            // Another thread may end the stream.
+            shared.state.wake_with_senders(&park::waker());
+            drop(shared);
             self.drive(Some(id), thread, is_done);
         }
     }

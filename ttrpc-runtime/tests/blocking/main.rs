@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod calls;
+mod cancelling;
 mod deadlines;
 mod peer;
 mod support;

@@ -189,7 +189,7 @@ pub fn patiently<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T
 }
 
 /// Far more than anything takes on the slowest machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until something is so.
 pub fn until(is_so: impl Fn() -> bool) {
