@@ -266,7 +266,7 @@ impl Calls {
         let Link::Again(connect, current) = &self.inner.link else {
             return Ok(connection);
         };
-        if connection.asks().ended().is_none() {
+        if !connection.asks().has_ended() {
             return Ok(connection);
         }
         let fresh = connect().await?;

@@ -455,6 +455,9 @@ pub(crate) trait Asks: Streams {
     /// Why the connection has ended, once it has.
     fn ended(&self) -> Option<Error>;
 
+    /// Whether the connection has ended by now, also if nobody has looked since.
+    fn has_ended(&self) -> bool;
+
     /// Waits for the end of the connection.
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error>;
 }
@@ -491,6 +494,13 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
 
     fn ended(&self) -> Option<Error> {
         self.with_state(Flush::No, |state| state.ended().cloned())
+    }
+
+    fn has_ended(&self) -> bool {
+        if S::THREADS {
+            self.with_state(Flush::Look, |_| ());
+        }
+        self.ended().is_some()
     }
 
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {

@@ -1,12 +1,15 @@
 //! The threads that run handlers: few while handlers are quick, more while they block.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::session;
 use super::host::Hosted;
+use crate::connection::Answers;
+use crate::error::Error;
 use crate::proto::server;
 
 /// How long a thread without work stays.
@@ -82,6 +85,13 @@ impl Worker {
         self.turns.fetch_add(1, Ordering::SeqCst);
         if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::SeqCst) {
             self.pool.stuck.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Leaves the handler that it may be in.
+    fn recover(&self) {
+        if self.turns.load(Ordering::SeqCst) % 2 == 1 {
+            self.leave_handler();
         }
     }
 
@@ -170,12 +180,20 @@ impl Pool {
         while let Some(job) = self.next() {
             let (Job::Serve(connection) | Job::Run(connection, _)) = &job;
             *worker.serves() = Some(Arc::clone(connection));
-            match job {
+            let connection = Arc::clone(connection);
+            let outcome = catch_unwind(AssertUnwindSafe(|| match job {
                 Job::Serve(connection) => connection.serve(&worker),
                 Job::Run(connection, call) => connection.run_call(&worker, call),
+            }));
+            if outcome.is_err() {
+                // No handler, which would have failed its call alone: a handshake, or a bug.
+                worker.recover();
+                connection.close(Error::closed("what served the connection panicked"));
             }
+            drop(connection);
             session::leave();
-            *worker.serves() = None;
+            let served = worker.serves().take();
+            drop(served);
         }
         self.workers().retain(|other| !Arc::ptr_eq(other, &worker));
     }
@@ -245,7 +263,9 @@ impl Pool {
             if unchanged && turns % 2 == 1 && !worker.stuck.swap(true, Ordering::SeqCst) {
                 self.stuck.fetch_add(1, Ordering::SeqCst);
                 self.wary.store(WARY, Ordering::Relaxed);
-                if let Some(connection) = worker.serves().clone() {
+                // Whoever has the connection's lock may want this one.
+                let connection = worker.serves().clone();
+                if let Some(connection) = connection {
                     connection.take_from_handler();
                 }
             }

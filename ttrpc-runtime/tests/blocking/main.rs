@@ -5,5 +5,6 @@
 mod calls;
 mod cancelling;
 mod deadlines;
+mod ends;
 mod peer;
 mod support;
