@@ -15,7 +15,9 @@ use super::pool::{Job, Worker};
 use crate::connection::{Answers, Slot};
 use crate::context::{Connected, Peer};
 use crate::error::{Error, Result};
+use crate::frame::StreamId;
 use crate::proto::{Endpoint, server};
+use crate::service::Running;
 use crate::serving::Serving;
 
 /// A connection of a server.
@@ -107,7 +109,13 @@ impl Host for Home {
     const PASSES_ON: bool = false;
 
     fn call(&self, connection: &Arc<Hosted>, call: server::Call) {
-        self.hub.pool.push(Job::Run(Arc::clone(connection), call));
+        let id = call.id;
+        // What can't be served is answered here, also while no thread is left. What runs user
+        // code for long waits for its turn.
+        if let Some(running) = connection.start(call) {
+            let job = Job::Run(Arc::clone(connection), id, Box::new(running));
+            self.hub.pool.push(job);
+        }
     }
 
     fn take_over(&self, connection: &Arc<Hosted>, shared: &mut Shared<Self>) -> io::Result<()> {
@@ -119,8 +127,8 @@ impl Host for Home {
         }
         if let Some(at) = shared.state.link().timeout() {
             if shared.registration.timer.is_none_or(|timer| at < timer) {
-                shared.registration.timer = Some(at);
-                self.hub.set_timer(at, self.key);
+                let instead = shared.registration.timer.replace(at);
+                self.hub.set_timer(at, instead, self.key);
             }
         }
         let writes = shared.registration.writes;
@@ -180,25 +188,32 @@ impl Connection<Home> {
     }
 
     /// Runs a call that came while other threads were busy.
-    pub(super) fn run_call(self: &Arc<Self>, worker: &Worker, call: server::Call) {
-        if self.lock().state.link().slot(call.id).is_none() {
+    pub(super) fn run_call(self: &Arc<Self>, worker: &Worker, id: StreamId, running: Running) {
+        if self.lock().state.link().slot(id).is_none() {
             // Its time was up before its turn had come.
             return;
         }
         session::enter(self, 0);
-        self.answer(worker, call);
+        worker.enter_handler();
+        self.run(id, running);
+        worker.leave_handler();
         self.go_on(worker);
     }
 
     fn answer(self: &Arc<Self>, worker: &Worker, call: server::Call) {
         worker.enter_handler();
         let id = call.id;
-        let answers = Arc::clone(self) as Arc<dyn Answers>;
-        let connected = self.host.greeted.get().cloned().flatten();
-        if let Some(running) = self.host.serving.start(answers, connected, call) {
+        if let Some(running) = self.start(call) {
             self.run(id, running);
         }
         worker.leave_handler();
+    }
+
+    /// Gives a call to its service; `None` where it is answered already.
+    fn start(self: &Arc<Self>, call: server::Call) -> Option<Running> {
+        let answers = Arc::clone(self) as Arc<dyn Answers>;
+        let connected = self.host.greeted.get().cloned().flatten();
+        self.host.serving.start(answers, connected, call)
     }
 
     /// Goes on as the one who reads, if this thread is.
@@ -358,11 +373,12 @@ impl Connection<Home> {
         self.host.take_over(self, &mut shared)
     }
 
-    /// Is not watched any more.
-    pub(super) fn end_hosting(&self) {
+    /// Is not watched any more; gives the time that the hub was asked to wait for.
+    pub(super) fn end_hosting(&self) -> Option<Instant> {
         let mut shared = self.lock();
         let _ = self
             .host
             .watch(self, &mut shared.registration, (false, false));
+        shared.registration.timer.take()
     }
 }

@@ -10,7 +10,8 @@ use super::connection::session;
 use super::host::Hosted;
 use crate::connection::Answers;
 use crate::error::Error;
-use crate::proto::server;
+use crate::frame::StreamId;
+use crate::service::Running;
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ pub(super) enum Job {
     /// To handle what comes on a connection.
     Serve(Arc<Hosted>),
     /// To run a call.
-    Run(Arc<Hosted>, server::Call),
+    Run(Arc<Hosted>, StreamId, Box<Running>),
 }
 
 /// The threads of a server.
@@ -178,12 +179,12 @@ impl Pool {
         self.workers().push(Arc::clone(&worker));
         session::hire(Arc::clone(&worker));
         while let Some(job) = self.next() {
-            let (Job::Serve(connection) | Job::Run(connection, _)) = &job;
+            let (Job::Serve(connection) | Job::Run(connection, ..)) = &job;
             *worker.serves() = Some(Arc::clone(connection));
             let connection = Arc::clone(connection);
             let outcome = catch_unwind(AssertUnwindSafe(|| match job {
                 Job::Serve(connection) => connection.serve(&worker),
-                Job::Run(connection, call) => connection.run_call(&worker, call),
+                Job::Run(connection, id, running) => connection.run_call(&worker, id, *running),
             }));
             if outcome.is_err() {
                 // No handler, which would have failed its call alone: a handshake, or a bug.
@@ -288,6 +289,20 @@ impl Pool {
         } else {
             Tick::Busy
         }
+    }
+
+    /// Whoever has looked after the threads goes away: others that need it take over.
+    pub(super) fn stop_ticking(&self) {
+        self.ticking.store(false, Ordering::SeqCst);
+        let mut served: Vec<_> = {
+            let workers = self.workers();
+            let served = workers.iter().filter_map(|worker| worker.serves().clone());
+            served.collect()
+        };
+        served.extend(self.jobs().queue.iter().map(|job| match job {
+            Job::Serve(connection) | Job::Run(connection, ..) => Arc::clone(connection),
+        }));
+        served.iter().for_each(|connection| connection.host.rouse());
     }
 
     /// Whether there are threads, or should be.

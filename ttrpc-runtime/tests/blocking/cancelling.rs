@@ -85,7 +85,10 @@ fn streams_that_are_sent() {
     patiently(|| {
         let full = |there: &UnixStream| waiting(there) > 100_000;
         let (client, there) = ignored();
-        is_cancelled(|| full(&there), |ctx| client.sum(ctx, Streaming::from_iter(endless())));
+        is_cancelled(
+            || full(&there),
+            |ctx| client.sum(ctx, Streaming::from_iter(endless())),
+        );
         let (client, there) = ignored();
         is_cancelled(
             || full(&there),
@@ -202,7 +205,10 @@ fn by_an_extension_the_server_hears_of_every_call() {
             Ok(request)
         })
     });
-    let pair = Pair::with(|server| server.service(service), |client| client.send_cancel(true));
+    let pair = Pair::with(
+        |server| server.service(service),
+        |client| client.send_cancel(true),
+    );
     let (ctx, canceller) = Context::new().with_cancel();
     let client = pair.client.clone();
     let call = thread::spawn(move || client.custom(&ctx, "Unary", "x"));

@@ -155,7 +155,12 @@ fn a_client_that_is_dropped_leaves_its_streams_open() {
 #[test]
 fn a_peer_that_closes_fails_every_call() {
     patiently(|| {
-        for partial in [&b""[..], b"\0\0\0", b"\0\0\x10\0\0\0\0\x01\x02\0some", b"\0\x20\0\0\0\0\0\x01\x02\0x"] {
+        for partial in [
+            &b""[..],
+            b"\0\0\0",
+            b"\0\0\x10\0\0\0\0\x01\x02\0some",
+            b"\0\x20\0\0\0\0\0\x01\x02\0x",
+        ] {
             let (here, there) = UnixStream::pair().unwrap();
             let client = Client::new(here).unwrap();
             thread::scope(|scope| {
@@ -261,7 +266,8 @@ fn listeners_of_every_kind() {
         let listeners = [
             Listener::bind(format!("unix://{}", path().display()).as_str()).unwrap(),
             Listener::try_from(socket).unwrap(),
-            Listener::bind(format!("unix://@ttrpc-blocking-{}", std::process::id()).as_str()).unwrap(),
+            Listener::bind(format!("unix://@ttrpc-blocking-{}", std::process::id()).as_str())
+                .unwrap(),
         ];
         let serving = listeners.map(|listener| {
             let serves = server.clone();

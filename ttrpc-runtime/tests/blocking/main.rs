@@ -8,3 +8,4 @@ mod deadlines;
 mod ends;
 mod peer;
 mod support;
+mod threads;

@@ -213,3 +213,27 @@ pub fn waiting(socket: &UnixStream) -> usize {
 pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
+
+/// Runs a test in a process of its own.
+pub fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
+    const CHILD: &str = "TTRPC_BLOCKING_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return patiently(test);
+    }
+    let output = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 4096; exec \"$0\" --exact \"$1\" --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
