@@ -240,9 +240,14 @@ impl Connection<Home> {
                 shared = self.lock();
                 continue;
             }
+            let was_full = !shared.state.endpoint.wants_read();
             shared = self.flush(shared, false, &mut after);
             self.give_up_writing(&mut shared, &mut after);
             let ended = shared.state.ended().is_some();
+            if was_full && shared.state.endpoint.wants_read() {
+                // What was left alone can be looked at now.
+                continue;
+            }
             if ended || !shared.state.endpoint.wants_read() {
                 self.give_up_reading(&mut shared, &mut after);
                 break;
@@ -303,10 +308,6 @@ impl Connection<Home> {
             let home = &self.host;
             // What is watched in vain does no harm.
             let _ = home.watch(self, &mut shared.registration, (reads, false));
-            if shared.reading == Reading::Free && shared.state.endpoint.wants_read() {
-                // Requests may wait that were not looked at for want of room.
-                home.resume(self, &mut shared);
-            }
         }
         drop(shared);
     }
@@ -320,12 +321,10 @@ impl Connection<Home> {
         }
         // Whoever reads sees to it otherwise.
         if shared.reading == Reading::Free {
-            shared = self.handle(shared, &mut after);
-            shared = self.flush(shared, false, &mut after);
+            self.begin(&mut shared, false);
+            (shared, _) = self.handle_and_flush(shared, &mut after);
             self.give_up_writing(&mut shared, &mut after);
-            if shared.reading == Reading::Free {
-                self.give_up_reading(&mut shared, &mut after);
-            }
+            self.give_up_reading(&mut shared, &mut after);
         }
         drop(shared);
     }
@@ -342,10 +341,9 @@ impl Connection<Home> {
         }
         self.begin(&mut shared, false);
         for _ in 0..MOST_READS {
-            shared = self.handle(shared, &mut after);
-            shared = self.flush(shared, false, &mut after);
-            let ended = shared.state.ended().is_some();
-            if ended || !shared.state.endpoint.wants_read() || shared.drained {
+            let is_full;
+            (shared, is_full) = self.handle_and_flush(shared, &mut after);
+            if shared.state.ended().is_some() || is_full || shared.drained {
                 break;
             }
             let mut body = Self::begin_read(&mut shared);

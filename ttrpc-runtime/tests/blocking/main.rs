@@ -6,6 +6,7 @@ mod calls;
 mod cancelling;
 mod deadlines;
 mod ends;
+mod faults;
 mod peer;
 mod support;
 mod threads;
