@@ -14,18 +14,18 @@ use ::protobuf::Message;
 use ::protobuf::descriptor::FileDescriptorProto;
 use ::protobuf::descriptor::source_code_info::Location;
 
-use crate::layout::Layout;
+use crate::layout::{Layout, Modules};
 use crate::options::{Backend, Options};
 use crate::output::Output;
 use crate::request::{File, Request, Syntax};
-use crate::{Error, Problem, comments, names};
+use crate::{Error, Problem, collide, comments, names};
 
 /// The field numbers that the paths of messages and enums begin with.
 const MESSAGE: i32 = 4;
 const ENUM: i32 = 5;
 
 /// What stands in the way of generating the messages that are asked for.
-pub(crate) fn problems(request: &Request, options: &Options) -> Vec<Problem> {
+pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) -> Vec<Problem> {
     let Some(backend) = options.messages else {
         return Vec::new();
     };
@@ -40,9 +40,13 @@ pub(crate) fn problems(request: &Request, options: &Options) -> Vec<Problem> {
         Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
         // It knows editions.
         Backend::Buffa => Vec::new(),
-        Backend::Protobuf | Backend::Prost => wanted(request, backend)
-            .filter_map(|file| lowered(file, backend).err())
-            .collect(),
+        Backend::Protobuf | Backend::Prost => {
+            let files: Vec<&File> = wanted(request, backend).collect();
+            let unsayable = files.iter().filter_map(|file| lowered(file, backend).err());
+            unsayable
+                .chain(collide::messages(&files, backend, modules))
+                .collect()
+        }
     }
 }
 

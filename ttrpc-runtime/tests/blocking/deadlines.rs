@@ -129,7 +129,9 @@ fn of_streams_that_are_read() {
             let (_sender, requests) = Streaming::channel(1);
             client.chat(ctx, requests)?.message()
         });
-        times_out(50, |ctx| client.chat(ctx, Streaming::from_iter([]))?.message());
+        times_out(50, |ctx| {
+            client.chat(ctx, Streaming::from_iter([]))?.message()
+        });
         serve(there);
         assert_eq!(client.numbers(&Context::new(), 9).unwrap().count(), 9);
     });
@@ -193,7 +195,10 @@ fn at_the_server_are_answered_though_the_handler_goes_on() {
         call.unimplemented()
     });
     let (here, there) = UnixStream::pair().unwrap();
-    let server = Server::builder().service(service).service(Echo).max_threads(1);
+    let server = Server::builder()
+        .service(service)
+        .service(Echo)
+        .max_threads(1);
     let server = server.build().unwrap();
     let serving = std::thread::spawn(move || server.serve_connection(there));
     let mut peer = crate::peer::Peer(here);

@@ -26,7 +26,11 @@ impl Peer {
         nanos: u64,
     ) {
         let mut data = Vec::new();
-        for (field, bytes) in [(1, service.as_bytes()), (2, method.as_bytes()), (3, payload)] {
+        for (field, bytes) in [
+            (1, service.as_bytes()),
+            (2, method.as_bytes()),
+            (3, payload),
+        ] {
             data.push(field << 3 | 2);
             varint(&mut data, bytes.len() as u64);
             data.extend(bytes);
