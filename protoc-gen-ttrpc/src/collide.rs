@@ -16,8 +16,7 @@ struct Owner<'a> {
     what: String,
 }
 
-/// Checks that what becomes a type or a module has a name of its own. buffa checks what it
-/// makes by itself.
+/// Checks that what becomes a type or a module has a name of its own.
 pub(crate) fn messages(files: &[&File], backend: Backend, modules: &Modules) -> Vec<Problem> {
     let mut scopes = Scopes {
         backend,
@@ -78,13 +77,18 @@ impl<'a> Scopes<'a> {
     fn type_name(&self, name: &str) -> String {
         match self.backend {
             Backend::Protobuf => names::message_path(&[name]),
-            Backend::Prost | Backend::Buffa => names::prost_type(name),
+            Backend::Prost => names::prost_type(name),
+            Backend::Buffa => names::escape(name),
         }
     }
 
     fn module_name(&self, name: &str) -> String {
         match self.backend {
             Backend::Protobuf => names::protobuf_nested(name),
+            // buffa leaves underscores where they are.
+            Backend::Buffa if !name.contains(|c: char| c.is_ascii_uppercase()) => {
+                names::escape(name)
+            }
             Backend::Prost | Backend::Buffa => names::prost_module(name),
         }
     }
@@ -119,13 +123,12 @@ impl<'a> Scopes<'a> {
             let what = format!("enum `{}` of {what}", declared.name);
             self.declare(file, &inner, self.type_name(&declared.name), what);
         }
-        // rust-protobuf's own spelling of these is not known.
-        let oneofs = message.oneof_decl.iter();
+        // buffa has modules of their own for these.
+        let has_types = self.backend != Backend::Buffa;
+        let oneofs = message.oneof_decl.iter().filter(|_| has_types);
         for oneof in oneofs.filter(|oneof| !oneof.name.starts_with('_')) {
-            if self.backend == Backend::Prost {
-                let what = format!("oneof `{}` of {what}", oneof.name);
-                self.declare(file, &inner, names::prost_type(&oneof.name), what);
-            }
+            let what = format!("oneof `{}` of {what}", oneof.name);
+            self.declare(file, &inner, self.type_name(&oneof.name), what);
         }
         for nested in &message.nested_type {
             self.message(file, &inner, &full, nested);

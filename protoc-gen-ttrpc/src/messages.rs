@@ -39,7 +39,10 @@ pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) 
         Backend::Prost if !cfg!(feature = "prost") => vec![lacks("prost")],
         Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
         // It knows editions.
-        Backend::Buffa => Vec::new(),
+        Backend::Buffa => {
+            let files: Vec<&File> = wanted(request, backend).collect();
+            collide::messages(&files, backend, modules)
+        }
         Backend::Protobuf | Backend::Prost => {
             let files: Vec<&File> = wanted(request, backend).collect();
             let unsayable = files.iter().filter_map(|file| lowered(file, backend).err());
@@ -154,7 +157,11 @@ fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> 
     let why = match catch_unwind(AssertUnwindSafe(generate)) {
         Ok(Ok(generated)) => return Ok(generated),
         Ok(Err(error)) => format!(": {error}"),
-        Err(_) => String::new(),
+        Err(panic) => {
+            let told = panic.downcast_ref::<String>().map(String::as_str);
+            let told = told.or_else(|| panic.downcast_ref::<&str>().copied());
+            told.map_or_else(String::new, |told| format!(": {told}"))
+        }
     };
     Err(Error::from(Problem::new(
         format!("{generator} can't generate these messages{why}"),
@@ -174,13 +181,44 @@ fn include<'a>(header: String, lines: impl Iterator<Item = &'a str>) -> String {
         "pub ", "impl", "mod ", "const ", "static ", "fn ", "use ", "type ", "struct ", "enum ",
     ];
     let mut text = header;
+    let mut is_string = false;
     for line in lines {
-        if ITEMS.iter().any(|item| line.starts_with(item)) {
+        if !is_string && ITEMS.iter().any(|item| line.starts_with(item)) {
             text.push_str(ALLOW);
             text.push('\n');
         }
-        text.push_str(line);
+        raw_keywords(line, &mut is_string, &mut text);
         text.push('\n');
     }
     text
+}
+
+/// Adds a line with the youngest keywords as raw identifiers: generators that are older
+/// write them as they are.
+///
+/// `is_string` is whether the line begins within a string, and then whether it ends so.
+fn raw_keywords(line: &str, is_string: &mut bool, text: &mut String) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '#';
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        // Documentation is none of its business.
+        if !*is_string && rest.starts_with("//") {
+            return text.push_str(rest);
+        }
+        let length = match first {
+            '"' => {
+                *is_string = !*is_string;
+                1
+            }
+            '\\' if *is_string => rest.chars().take(2).map(char::len_utf8).sum(),
+            _ if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (word, behind) = rest.split_at(length);
+        if !*is_string && matches!(word, "gen" | "try") {
+            text.push_str("r#");
+        }
+        text.push_str(word);
+        rest = behind;
+    }
 }
