@@ -14,7 +14,7 @@ use ::protobuf::Message;
 use ::protobuf::descriptor::FileDescriptorProto;
 use ::protobuf::descriptor::source_code_info::Location;
 
-use crate::layout::{Layout, Modules};
+use crate::layout::{self, Layout, Modules, Place};
 use crate::options::{Backend, Options};
 use crate::output::Output;
 use crate::request::{File, Request, Syntax};
@@ -40,17 +40,35 @@ pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) 
         Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
         // It knows editions.
         Backend::Buffa => {
-            let files: Vec<&File> = wanted(request, backend).collect();
+            let files: Vec<&File> = wanted(request, options).collect();
             collide::messages(&files, backend, modules)
         }
         Backend::Protobuf | Backend::Prost => {
-            let files: Vec<&File> = wanted(request, backend).collect();
+            let files: Vec<&File> = wanted(request, options).collect();
             let unsayable = files.iter().filter_map(|file| lowered(file, backend).err());
+            let single = files.iter().flat_map(|file| single_externs(file, options));
             unsayable
+                .chain(single.filter(|_| backend == Backend::Protobuf))
                 .chain(collide::messages(&files, backend, modules))
                 .collect()
         }
     }
+}
+
+/// rust-protobuf has one module a file, from which no single message can be left out.
+fn single_externs(file: &File, options: &Options) -> Vec<Problem> {
+    let names: Vec<String> = layout::types(file).iter().map(Place::full_name).collect();
+    let externs = options
+        .extern_paths
+        .iter()
+        .filter(|(proto, _)| names.contains(proto));
+    let problem = |(proto, _): &(String, String)| {
+        let what =
+            format!("rust-protobuf can't leave out `{proto}` alone, as `extern_path` asks it to");
+        let fix = "name its package, or take `messages=prost`, `messages=buffa` or `messages=none`";
+        Problem::new(what, fix).at(&file.name, None)
+    };
+    externs.map(problem).collect()
 }
 
 /// The names of the files that the messages go to, each with the .proto file it comes
@@ -61,7 +79,7 @@ pub(crate) fn outputs<'a>(
     options: &Options,
 ) -> Vec<(&'a str, String)> {
     match options.messages {
-        Some(Backend::Protobuf) => wanted(request, Backend::Protobuf)
+        Some(Backend::Protobuf) => wanted(request, options)
             .map(|file| (file.name.as_str(), protobuf::file_name(file, layout)))
             .collect(),
         // Packages have names of their own.
@@ -78,7 +96,7 @@ pub(crate) fn generate(
     match options.messages {
         Some(Backend::Protobuf) => protobuf::generate(request, layout, options),
         #[cfg(feature = "prost")]
-        Some(Backend::Prost) => prost::generate(request, layout),
+        Some(Backend::Prost) => prost::generate(request, layout, options),
         #[cfg(feature = "buffa")]
         Some(Backend::Buffa) => buffa::generate(request, options),
         _ => Ok(Vec::new()),
@@ -106,7 +124,8 @@ pub(crate) fn paths(
 }
 
 /// The files to generate that the message crate does not have already.
-fn wanted(request: &Request, backend: Backend) -> impl Iterator<Item = &File> {
+fn wanted<'a>(request: &'a Request, options: &Options) -> impl Iterator<Item = &'a File> {
+    let backend = options.backend();
     let asked: std::collections::HashSet<&String> = request.messages.iter().collect();
     let is_known = move |file: &File| match backend {
         Backend::Protobuf => names::well_known(&file.name).is_some(),
@@ -116,6 +135,7 @@ fn wanted(request: &Request, backend: Backend) -> impl Iterator<Item = &File> {
         .files
         .iter()
         .filter(move |file| asked.contains(&file.name) && !is_known(file))
+        .filter(|file| !layout::is_external(file, options))
 }
 
 /// The whole descriptor of a file.

@@ -195,6 +195,13 @@ outer.proto: oneof `c` of message `a.B` and message `a.B.C` both become `C` in R
 outer.proto: message `a.get_it` and message `a.GetIt` both become `GetIt` in Rust; rename one of them, or take another generator with `messages`",
     },
     Rejected {
+        what: "one message from elsewhere, by rust-protobuf",
+        files: &[("some.proto", "syntax = 'proto3'; package a; message B {} message C {}")],
+        options: &[("extern_path", ".a.B=::b::B")],
+        message: "\
+some.proto: rust-protobuf can't leave out `.a.B` alone, as `extern_path` asks it to; name its package, or take `messages=prost`, `messages=buffa` or `messages=none`",
+    },
+    Rejected {
         what: "a name that buffa stumbles over",
         files: &[("own.proto", "syntax = 'proto3'; message self {}")],
         options: &[("messages", "buffa")],
