@@ -13,8 +13,8 @@ demo:
 test:
 	$(CARGO) test --workspace --all-features
 
-# The protocol's cases against the Go implementation, both ways; with RIVALS=1 against the
-# other implementations in Rust as well.
+# The protocol's cases, of both flavours, against each other and the Go implementation, both
+# ways; with RIVALS=1 against the other implementations in Rust as well.
 interop:
 	$(CARGO) run --quiet --package ttrpc-interop -- $(if $(RIVALS),--rivals)
 

@@ -2,6 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     protoc_gen_ttrpc::Builder::new()
+        .option("flavours", "async+blocking")
         .include(".")
         .compile(&["interop.proto", "envelope.proto"])?;
     Ok(())

@@ -1,14 +1,18 @@
-//! A client under test: ours, or a puppet. To a case it is a service like any other.
+//! A client under test: ours of either flavour, or a puppet. To a case it is a service
+//! like any other.
 
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use ttrpc_runtime::{Client, Context, Result, Streaming, codec};
+use ttrpc_runtime::{Client, Context, Result, Streaming, blocking, codec};
 
+use crate::bridge::Bridge;
 use crate::messages::{BytesValue, Empty, Int64Value, StringValue};
 use crate::outcome::Outcome;
-use crate::peers::Peer;
+use crate::peers::{Flavour, Peer};
+use crate::protos::interop_ttrpc::blocking::{self as generated, Absent as _, Interop as _};
 use crate::protos::interop_ttrpc::{Absent, AbsentClient, Interop, InteropClient};
 use crate::puppet::Puppet;
 
@@ -18,60 +22,78 @@ pub const SERVICE: &str = "interop.v1.Interop";
 /// A client with a connection of its own; a clone shares that.
 #[derive(Clone)]
 pub enum Caller {
-    Ours(Ours),
+    Ours(Ours<Client, InteropClient, AbsentClient>),
+    Blocking(
+        Ours<
+            Bridge<blocking::Client>,
+            Bridge<generated::InteropClient>,
+            Bridge<generated::AbsentClient>,
+        >,
+    ),
     Puppet(Puppet),
 }
 
+/// A client of one of our flavours.
 #[derive(Clone)]
-pub struct Ours {
-    client: Client,
-    interop: InteropClient,
-    absent: AbsentClient,
+pub struct Ours<C, I, A> {
+    client: C,
+    interop: I,
+    absent: A,
     /// The connection's socket, where it is to be cut.
-    socket: Option<Arc<std::os::unix::net::UnixStream>>,
-}
-
-impl Ours {
-    fn new(client: Client) -> Self {
-        Self {
-            interop: InteropClient::new(client.clone()),
-            absent: AbsentClient::new(client.clone()),
-            client,
-            socket: None,
-        }
-    }
+    socket: Option<Arc<UnixStream>>,
 }
 
 impl Caller {
+    fn ours(client: Client, socket: Option<UnixStream>) -> Self {
+        Self::Ours(Ours {
+            interop: InteropClient::new(client.clone()),
+            absent: AbsentClient::new(client.clone()),
+            client,
+            socket: socket.map(Arc::new),
+        })
+    }
+
+    fn blocking(client: blocking::Client, socket: Option<UnixStream>) -> Self {
+        Self::Blocking(Ours {
+            interop: Bridge(generated::InteropClient::new(client.clone())),
+            absent: Bridge(generated::AbsentClient::new(client.clone())),
+            client: Bridge(client),
+            socket: socket.map(Arc::new),
+        })
+    }
+
     /// Connects a client of the given implementation to a server.
     pub async fn connect(peer: &Peer, socket: &Path) -> Outcome<Self> {
-        if peer.kind.is_ours() {
-            let address = format!("unix://{}", socket.display());
-            return Ok(Self::Ours(Ours::new(Client::connect(&address).await?)));
-        }
-        Ok(Self::Puppet(Puppet::start(&peer.program, socket).await?))
+        let address = format!("unix://{}", socket.display());
+        Ok(match peer.flavour {
+            Some(Flavour::Async) => Self::ours(Client::connect(&address).await?, None),
+            Some(Flavour::Blocking) => Self::blocking(blocking::Client::connect(&address)?, None),
+            None => Self::Puppet(Puppet::start(&peer.program, socket).await?),
+        })
     }
 
     /// As [`connect`](Self::connect), for a connection that can be [`cut`](Self::cut).
     pub async fn connect_to_cut(peer: &Peer, socket: &Path) -> Outcome<Self> {
-        if !peer.kind.is_ours() {
+        let Some(flavour) = peer.flavour else {
             return Self::connect(peer, socket).await;
-        }
-        let stream = std::os::unix::net::UnixStream::connect(socket)?;
-        let handle = stream.try_clone()?;
-        stream.set_nonblocking(true)?;
-        let client = Client::new(tokio::net::UnixStream::from_std(stream)?);
-        Ok(Self::Ours(Ours {
-            socket: Some(Arc::new(handle)),
-            ..Ours::new(client)
-        }))
+        };
+        let handle = UnixStream::connect(socket)?;
+        let stream = handle.try_clone()?;
+        Ok(match flavour {
+            Flavour::Async => {
+                stream.set_nonblocking(true)?;
+                let stream = tokio::net::UnixStream::from_std(stream)?;
+                Self::ours(Client::new(stream), Some(handle))
+            }
+            Flavour::Blocking => Self::blocking(blocking::Client::new(stream)?, Some(handle)),
+        })
     }
 
     /// Drops the connection at once, whatever goes on.
     pub async fn cut(&self) -> Outcome<()> {
         match self {
-            Self::Ours(ours) => {
-                if let Some(socket) = &ours.socket {
+            Self::Ours(Ours { socket, .. }) | Self::Blocking(Ours { socket, .. }) => {
+                if let Some(socket) = socket {
                     socket.shutdown(Shutdown::Both)?;
                 }
             }
@@ -90,6 +112,15 @@ impl Caller {
                     .unary(codec::Protobuf, ctx, SERVICE, method, request);
                 call.await
             }
+            Self::Blocking(ours) => {
+                let method = method.to_owned();
+                let call = ours
+                    .client
+                    .unary(ctx, request, move |client, ctx, request| {
+                        client.unary(codec::Protobuf, ctx, SERVICE, &method, request)
+                    });
+                call.await
+            }
             Self::Puppet(puppet) => puppet.unary(ctx, SERVICE, method, request).await,
         }
     }
@@ -102,6 +133,12 @@ macro_rules! hand_on {
         $(async fn $method(&self, ctx: &Context, request: $request) -> Result<$reply> {
             match self {
                 Self::Ours(ours) => ours.$client.$method(ctx, request).await,
+                Self::Blocking(ours) => {
+                    let call = ours.$client.$kind(ctx, request, |client, ctx, request| {
+                        client.$method(ctx, request)
+                    });
+                    call.await
+                }
                 Self::Puppet(puppet) => puppet.$kind(ctx, $service, $name, request).await,
             }
         })*

@@ -19,7 +19,11 @@ use tokio::sync::{oneshot, watch};
 pub struct Console {
     events: Mutex<HashMap<&'static str, usize>>,
     released: watch::Sender<bool>,
+    /// What lets the threads go on that hold.
+    threads: Mutex<Vec<Release>>,
 }
+
+type Release = Box<dyn FnOnce() + Send>;
 
 impl Console {
     /// Listens for the runner's questions; what it gives is ready when the server is to
@@ -38,7 +42,7 @@ impl Console {
             match line.split_once(' ').unwrap_or((&line, "")) {
                 ("count", event) => println!("{}", self.events().get(event).unwrap_or(&0)),
                 ("release", "") => {
-                    self.released.send_replace(true);
+                    self.release();
                     println!("ok");
                 }
                 ("shutdown", "") => {
@@ -61,13 +65,19 @@ impl Console {
         *self.events().entry(name).or_default() += 1;
     }
 
+    /// Lets all handlers go on that hold.
+    fn release(&self) {
+        self.released.send_replace(true);
+        self.threads().drain(..).for_each(|release| release());
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<Release>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until the console says `release`, and counts what happens.
     pub async fn hold(&self) {
-        self.event("started");
-        let mut held = Held {
-            console: self,
-            ended: "cancelled",
-        };
+        let mut held = Held::begin(self);
         // The sender lives as long as `self`.
         let _ = self
             .released
@@ -76,12 +86,42 @@ impl Console {
             .await;
         held.ended = "finished";
     }
+
+    /// The same for a handler that keeps its thread: `wait` until `release` is called or
+    /// the call is over, and say whether it may go on.
+    pub fn hold_thread(
+        &self,
+        release: impl FnOnce() + Send + 'static,
+        wait: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut held = Held::begin(self);
+        self.threads().push(Box::new(release));
+        if *self.released.borrow() {
+            // Perhaps before it could know of this one.
+            self.release();
+        }
+        let goes_on = wait();
+        if goes_on {
+            held.ended = "finished";
+        }
+        goes_on
+    }
 }
 
 /// A handler that holds, and what became of it.
 struct Held<'a> {
     console: &'a Console,
     ended: &'static str,
+}
+
+impl<'a> Held<'a> {
+    fn begin(console: &'a Console) -> Self {
+        console.event("started");
+        Self {
+            console,
+            ended: "cancelled",
+        }
+    }
 }
 
 impl Drop for Held<'_> {

@@ -1,22 +1,24 @@
 //! The protocol's cases, against other implementations in both directions.
 //!
 //! ```text
-//! ttrpc-interop [--rivals] [CASE]     runs the cases, those whose name has CASE in it
-//! ttrpc-interop serve SOCKET          is our server, for the cases
+//! ttrpc-interop [--rivals] [CASE]       runs the cases, those whose name has CASE in it
+//! ttrpc-interop serve SOCKET            is our server, for the cases
+//! ttrpc-interop serve-blocking SOCKET   is that of our blocking flavour
 //! ```
 //!
 //! A case is a function in [`cases`]. What it is tried on is a client or a server of one
-//! of the [`peers`]; a client in another language is a [`puppet`]. What comes out is a
-//! table of cases and peers.
+//! of the [`peers`]; a client in another language is a [`puppet`], and the one of our
+//! blocking flavour has a [`bridge`]. What comes out are tables of cases and peers.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::outcome::{Case, Failure, Outcome};
-use crate::peers::{Pair, Peer, Script, Target, is_on_path};
+use crate::peers::{Flavour, Pair, Peer, Script, Target, is_on_path};
 use crate::report::Table;
 
+mod bridge;
 mod caller;
 mod cases;
 mod console;
@@ -41,19 +43,12 @@ const GO_MODULES: [&str; 2] = ["go.mod", "go-1.2.0.mod"];
 /// How long a case may take altogether.
 const CASE_TIMEOUT: Duration = Duration::from_secs(30);
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let ended = match args[..] {
-        ["serve", socket] => serve::serve(Path::new(socket)).await.map(|()| true),
-        [] => run(false, "").await,
-        ["--rivals"] => run(true, "").await,
-        ["--rivals", case] => run(true, case).await,
-        [case] if !case.starts_with('-') => run(false, case).await,
-        _ => Err(Failure::new(
-            "expected `[--rivals] [CASE]` or `serve SOCKET`",
-        )),
+        ["serve-blocking", socket] => serve::blocking::serve(Path::new(socket)).map(|()| true),
+        _ => main_with_runtime(&args),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
@@ -65,9 +60,27 @@ async fn main() -> ExitCode {
     }
 }
 
+#[tokio::main(worker_threads = 2)]
+async fn main_with_runtime(args: &[&str]) -> Outcome<bool> {
+    match args {
+        ["serve", socket] => {
+            serve::asynchronous::serve(Path::new(socket)).await?;
+            Ok(true)
+        }
+        [] => run(false, "").await,
+        ["--rivals"] => run(true, "").await,
+        ["--rivals", case] => run(true, case).await,
+        [case] if !case.starts_with('-') => run(false, case).await,
+        _ => Err(Failure::new(
+            "expected `[--rivals] [CASE]`, `serve SOCKET` or `serve-blocking SOCKET`",
+        )),
+    }
+}
+
 /// Runs the cases whose names contain `only`; says whether none of ours failed.
 async fn run(rivals: bool, only: &str) -> Outcome<bool> {
-    let ours = Peer::ours()?;
+    let ours = Peer::ours(Flavour::Async)?;
+    let blocking = Peer::ours(Flavour::Blocking)?;
     let mut others = Vec::new();
     let mut complete = true;
     if is_on_path("go") {
@@ -90,10 +103,16 @@ async fn run(rivals: bool, only: &str) -> Outcome<bool> {
         dir: Scratch::new()?,
         only: only.replace([' ', '-'], "_"),
     };
+    let all: Vec<_> = [&ours, &blocking].into_iter().chain(&others).collect();
+    let others: Vec<_> = others.iter().collect();
+    let other_flavour: Vec<_> = [&ours].into_iter().chain(others.iter().copied()).collect();
     let tables = [
-        runner.calls(&ours, &others).await,
-        runner.frames_to_server(&ours, &others).await,
-        runner.frames_to_client(&ours, &others).await,
+        runner.calls("calls", &ours, &others).await,
+        runner
+            .calls("calls, blocking", &blocking, &other_flavour)
+            .await,
+        runner.frames_to_server(&all).await,
+        runner.frames_to_client(&all).await,
     ];
     let failures: usize = tables.iter().map(Table::failures).sum();
     for table in tables {
@@ -119,12 +138,12 @@ impl Runner {
         cases.into_iter().filter(wanted).collect()
     }
 
-    /// Calls: ours with ours, and ours with each of the others in both directions.
-    async fn calls(&self, ours: &Peer, others: &[Peer]) -> Table {
+    /// Calls: one of ours with itself, and with each of the others in both directions.
+    async fn calls(&self, title: &'static str, ours: &Peer, others: &[&Peer]) -> Table {
         let cases = self.wanted(cases::calls());
-        let mut table = Table::new("calls", cases.iter().map(|case| case.name));
-        let to_others = others.iter().map(|other| (ours, other));
-        let from_others = others.iter().map(|other| (other, ours));
+        let mut table = Table::new(title, cases.iter().map(|case| case.name));
+        let to_others = others.iter().map(|other| (ours, *other));
+        let from_others = others.iter().map(|other| (*other, ours));
         let pairs = [(ours, ours)].into_iter().chain(to_others);
         for (client, server) in pairs.chain(from_others) {
             let name = format!("{} → {}", client.name, server.name);
@@ -142,10 +161,10 @@ impl Runner {
         table
     }
 
-    async fn frames_to_server(&self, ours: &Peer, others: &[Peer]) -> Table {
+    async fn frames_to_server(&self, servers: &[&Peer]) -> Table {
         let cases = self.wanted(cases::frames_to_server());
         let mut table = Table::new("frames to a server", cases.iter().map(|case| case.name));
-        for server in [ours].into_iter().chain(others) {
+        for server in servers {
             table.column(server.name.clone(), counts(server));
             for case in &cases {
                 let target = Target::start(server, &self.dir.0).await;
@@ -155,13 +174,13 @@ impl Runner {
         table
     }
 
-    async fn frames_to_client(&self, ours: &Peer, others: &[Peer]) -> Table {
+    async fn frames_to_client(&self, clients: &[&Peer]) -> Table {
         let cases = self.wanted(cases::frames_to_client());
         let mut table = Table::new("frames to a client", cases.iter().map(|case| case.name));
-        for client in [ours].into_iter().chain(others) {
+        for client in clients {
             table.column(client.name.clone(), counts(client));
             for case in &cases {
-                let script = Script::new(client.clone(), &self.dir.0);
+                let script = Script::new(Peer::clone(client), &self.dir.0);
                 try_case(&mut table, case, script, |_| String::new()).await;
             }
         }

@@ -19,7 +19,16 @@ use crate::process::{Complaints, Process};
 pub struct Peer {
     pub name: String,
     pub kind: Kind,
+    /// Which one, of ours.
+    pub flavour: Option<Flavour>,
     pub program: PathBuf,
+}
+
+/// One of our two; cases can't tell them apart.
+#[derive(Clone, Copy)]
+pub enum Flavour {
+    Async,
+    Blocking,
 }
 
 /// Whose an implementation is, for what cases have to know of it.
@@ -62,16 +71,22 @@ impl Peer {
         let rival = |name: &str| Self {
             name: format!("{name} {}", locked_version(&lock, name)),
             kind: Kind::Rival,
+            flavour: None,
             program: target.join("debug").join(name),
         };
         Ok(vec![rival("ttrpc"), rival("trapeze")])
     }
 
     /// This program.
-    pub fn ours() -> Outcome<Self> {
+    pub fn ours(flavour: Flavour) -> Outcome<Self> {
+        let name = match flavour {
+            Flavour::Async => "ours",
+            Flavour::Blocking => "ours-blocking",
+        };
         Ok(Self {
-            name: "ours".to_owned(),
+            name: name.to_owned(),
             kind: Kind::Ours,
+            flavour: Some(flavour),
             program: env::current_exe()?,
         })
     }
@@ -88,6 +103,7 @@ impl Peer {
         let version = run(Command::new(&program).arg("version")).await?;
         Ok(Self {
             kind: Kind::Go(parse_version(&version)),
+            flavour: None,
             name: format!("go {version}"),
             program,
         })
@@ -154,7 +170,11 @@ impl Target {
     pub async fn start(peer: &Peer, dir: &Path) -> Outcome<Self> {
         let socket = dir.join("server.sock");
         let _ = std::fs::remove_file(&socket);
-        let process = Process::start(&peer.program, "serve", &socket).await?;
+        let mode = match peer.flavour {
+            Some(Flavour::Blocking) => "serve-blocking",
+            _ => "serve",
+        };
+        let process = Process::start(&peer.program, mode, &socket).await?;
         Ok(Self {
             kind: peer.kind,
             socket,

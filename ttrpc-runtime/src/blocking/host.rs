@@ -106,7 +106,10 @@ impl Host for Home {
     const PASSES_ON: bool = false;
 
     fn call(&self, connection: &Arc<Hosted>, call: server::Call) {
-        self.hub.pool.push(Job::Run(Arc::clone(connection), call));
+        let job = Job::Run(Arc::clone(connection), call);
+        if self.hub.pool.push(job) {
+            self.hub.rouse();
+        }
     }
 
     fn take_over(&self, connection: &Arc<Hosted>, shared: &mut Shared<Self>) -> io::Result<()> {
@@ -144,8 +147,8 @@ impl Host for Home {
 
     fn resume(&self, connection: &Arc<Hosted>, shared: &mut Shared<Self>) {
         shared.reading = Reading::Queued;
-        self.hub.pool.push(Job::Serve(Arc::clone(connection)));
-        if self.hub.pool.is_exhausted() {
+        let job = Job::Serve(Arc::clone(connection));
+        if self.hub.pool.push(job) || self.hub.pool.is_exhausted() {
             self.hub.rouse();
         }
     }

@@ -1,10 +1,12 @@
 //! All four kinds of call, from one thread and from many.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ttrpc_runtime::blocking::Streaming;
 use ttrpc_runtime::{Code, Context, Status};
 
-use crate::support::{Calls, Pair, bytes, number};
+use crate::support::{Calls, Pair, bytes, number, within};
 
 #[test]
 fn unary() {
@@ -135,5 +137,23 @@ fn what_does_not_exist_says_so() {
         );
         assert_eq!(outcome.unwrap_err().code(), Code::UNIMPLEMENTED);
     }
+    pair.end().unwrap();
+}
+
+#[test]
+fn a_call_is_served_while_the_only_thread_waits_in_a_handler() {
+    let pair = Pair::new();
+    let ctx = within(20_000);
+    let (sender, requests) = Streaming::channel(1);
+    let mut replies = pair.chat(&ctx, requests).unwrap();
+    for number in 0..3 {
+        sender.send(bytes(number)).unwrap();
+        assert_eq!(replies.message().unwrap(), Some(bytes(number)));
+        // Long enough that nobody looks after the threads any more.
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(pair.echo(&ctx, "hello").unwrap(), "hello");
+    }
+    drop(sender);
+    assert_eq!(replies.message().unwrap(), None);
     pair.end().unwrap();
 }

@@ -1,7 +1,6 @@
 //! Load on the clients of asynchronous implementations.
 
 use std::future::Future;
-use std::path::Path;
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
@@ -94,8 +93,8 @@ pub fn client<C: Caller>() {
 pub fn work<C: Caller, F: Future<Output = ()> + Send + 'static>(serve: fn(String, fn()) -> F) {
     let args = Args::parse();
     runtime().block_on(async {
-        tokio::spawn(serve(args.socket.clone(), || {}));
-        while !Path::new(&args.socket).exists() {
+        tokio::spawn(serve(args.socket.clone(), serving::listens));
+        while !serving::is_listening() {
             yield_now().await;
         }
         let callers = connect::<C>(&args, args.conns).await;

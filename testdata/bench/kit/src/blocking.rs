@@ -1,6 +1,5 @@
 //! Load on the clients of blocking implementations.
 
-use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
@@ -80,8 +79,8 @@ pub fn client<C: Caller>() {
 pub fn work<C: Caller>(serve: fn(String, fn())) {
     let args = Args::parse();
     let socket = args.socket.clone();
-    thread::spawn(move || serve(socket, || {}));
-    while !Path::new(&args.socket).exists() {
+    thread::spawn(move || serve(socket, serving::listens));
+    while !serving::is_listening() {
         thread::yield_now();
     }
     let callers = connect::<C>(&args, args.conns);

@@ -2,6 +2,7 @@
 //! the sizes that are measured.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What follows `--name` on the command line.
 pub fn option(name: &str) -> Option<String> {
@@ -21,4 +22,17 @@ pub fn ready() {
     // Where nobody listens to that nobody waits for it.
     let _ = out.write_all(b"ready\n");
     let _ = out.flush();
+}
+
+/// Whether a server in this process can be connected to.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+
+/// What a server calls that is in one process with its client, instead of [`ready`]: its
+/// socket's file is there before anybody listens on it.
+pub(crate) fn listens() {
+    LISTENING.store(true, Ordering::Release);
+}
+
+pub(crate) fn is_listening() -> bool {
+    LISTENING.load(Ordering::Acquire)
 }

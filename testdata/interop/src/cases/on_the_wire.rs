@@ -285,7 +285,7 @@ async fn request_that_is_no_envelope(server: &Target) -> Outcome {
 async fn payload_that_is_no_message(server: &Target) -> Outcome {
     let mut frames = server.frames().await?;
     let mut request = request("Echo", &Empty::new())?;
-    request.payload = b"\xff\xff\xff".to_vec().into();
+    request.payload = b"\xff\xff\xff"[..].into();
     let data = request.write_to_bytes()?;
     frames.send(1, REQUEST, 0, &data).await?;
     let code = frames.expect(1).await?.code()?;

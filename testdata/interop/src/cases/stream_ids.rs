@@ -122,8 +122,7 @@ async fn answer(
         }
         let len = io.read(&mut buffer).await?;
         check!(len > 0, "the server closed the connection");
-        let read = bytes::Bytes::copy_from_slice(&buffer[..len]);
-        connection.link().received(read);
+        connection.link().received(&buffer[..len]);
     }
 }
 

@@ -20,6 +20,13 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+/// A message, whose bytes are its own by default.
+fn payload(data: &[u8]) -> Payload {
+    Payload {
+        data: data.to_vec(),
+    }
+}
+
 struct Echo;
 
 type Replies = Pin<Box<dyn Stream<Item = Result<Payload, Status>> + Send>>;
@@ -35,7 +42,7 @@ impl Bench for Echo {
 
     async fn server_stream(&self, request: Request<Amount>) -> Result<Response<Replies>, Status> {
         let Amount { messages, size } = request.into_inner();
-        let data = Bytes::from(vec![7; size as usize]);
+        let data = vec![7; size as usize];
         let replies = (0..messages).map(move |_| Ok(Payload { data: data.clone() }));
         Ok(Response::new(Box::pin(tokio_stream::iter(replies))))
     }
@@ -90,7 +97,7 @@ impl Caller for Rival {
     }
 
     async fn unary(&self, data: Bytes) -> usize {
-        let reply = self.0.clone().unary(Payload { data }).await;
+        let reply = self.0.clone().unary(payload(&data)).await;
         reply.unwrap().into_inner().data.len()
     }
 
@@ -111,7 +118,7 @@ impl Caller for Rival {
     }
 
     async fn client_stream(&self, data: Bytes, messages: u64) -> u64 {
-        let requests = (0..messages).map(move |_| Payload { data: data.clone() });
+        let requests = (0..messages).map(move |_| payload(&data));
         let requests = tokio_stream::iter(requests);
         let reply = self.0.clone().client_stream(requests).await;
         reply.unwrap().into_inner().messages as u64
@@ -120,8 +127,7 @@ impl Caller for Rival {
     async fn bidi(&self, data: Bytes, lap: &mut Lap) {
         let (requests, mut replies) = self.open().await;
         loop {
-            let request = Payload { data: data.clone() };
-            requests.send(request).await.unwrap();
+            requests.send(payload(&data)).await.unwrap();
             let reply = replies.next().await.unwrap().unwrap();
             assert_eq!(reply.data.len(), data.len());
             if !lap.call() {
@@ -132,7 +138,7 @@ impl Caller for Rival {
 
     async fn hold(&self, data: Bytes) -> Self::Held {
         let (requests, mut replies) = self.open().await;
-        requests.send(Payload { data }).await.unwrap();
+        requests.send(payload(&data)).await.unwrap();
         replies.next().await.unwrap().unwrap();
         (requests, replies)
     }

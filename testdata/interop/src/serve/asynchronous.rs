@@ -1,18 +1,17 @@
-//! Our server: the service on our runtime, in a process with a console.
+//! The flavour with `async`.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ttrpc_runtime::{Any, Code, Context, Listener, Result, Server, Status, Streaming};
+use ttrpc_runtime::{Context, Listener, Result, Server, Streaming};
 
 use crate::console::Console;
 use crate::messages::{BytesValue, Empty, Int64Value, StringValue, bytes, int, text};
 use crate::outcome::Outcome;
 use crate::protos::interop_ttrpc::{Interop, InteropServer};
 
-/// What every server fails with.
-pub const FAILURE: &str = "příliš žluťoučký kůň 🐎";
+use super::{failure, first, nanoseconds_left, parts, values};
 
 /// Serves until the console says `shutdown` or ends.
 pub async fn serve(socket: &Path) -> Outcome<()> {
@@ -36,21 +35,6 @@ pub async fn serve(socket: &Path) -> Outcome<()> {
 
 struct Service(Arc<Console>);
 
-fn failure() -> Status {
-    // Encoded by hand: field 1, `detail` and 7.
-    let detail = |name: &str, value: &'static [u8]| Any {
-        type_url: format!("type.googleapis.com/google.protobuf.{name}"),
-        value: value.into(),
-    };
-    Status::new(Code::FAILED_PRECONDITION, FAILURE)
-        .with_detail(detail("StringValue", b"\x0a\x06detail"))
-        .with_detail(detail("Int64Value", b"\x08\x07"))
-}
-
-fn nanoseconds_left(ctx: &Context) -> Int64Value {
-    int(ctx.time_left().map_or(0, |left| left.as_nanos() as i64))
-}
-
 impl Interop for Service {
     async fn echo(&self, _: &Context, request: BytesValue) -> Result<BytesValue> {
         Ok(request)
@@ -65,8 +49,7 @@ impl Interop for Service {
     }
 
     async fn metadata(&self, ctx: &Context, key: StringValue) -> Result<StringValue> {
-        let values: Vec<_> = ctx.metadata().get_all(&key.value).collect();
-        Ok(text(values.join(",")))
+        Ok(text(values(ctx, &key).join(",")))
     }
 
     async fn time_left(&self, ctx: &Context, _: Empty) -> Result<Int64Value> {
@@ -99,16 +82,11 @@ impl Interop for Service {
     }
 
     async fn first(&self, _: &Context, mut messages: Streaming<BytesValue>) -> Result<BytesValue> {
-        let first = messages.message().await?;
-        first.ok_or_else(|| Status::invalid_argument("there is no first message").into())
+        first(messages.message().await?)
     }
 
     async fn parts(&self, _: &Context, sizes: StringValue) -> Result<Streaming<BytesValue>> {
-        let sizes: Result<Vec<usize>, _> = sizes.value.split_whitespace().map(str::parse).collect();
-        let sizes = sizes.map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(Streaming::from_iter(
-            sizes.into_iter().map(|size| bytes(vec![0; size])),
-        ))
+        Ok(Streaming::from_iter(parts(&sizes)?))
     }
 
     async fn numbers(&self, _: &Context, end: Int64Value) -> Result<Streaming<Int64Value>> {
@@ -133,7 +111,7 @@ impl Interop for Service {
         ctx: &Context,
         key: StringValue,
     ) -> Result<Streaming<StringValue>> {
-        let values: Vec<_> = ctx.metadata().get_all(&key.value).map(text).collect();
+        let values: Vec<_> = values(ctx, &key).into_iter().map(text).collect();
         Ok(Streaming::from_iter(values))
     }
 
