@@ -6,7 +6,6 @@ use protobuf_parse::ProtoPath;
 
 use crate::Problem;
 use crate::descriptor::{self, MessageType};
-use crate::layout::Layout;
 use crate::model::{File, Message, Service};
 use crate::names;
 use crate::options::{Backend, Options};
@@ -95,19 +94,13 @@ pub(crate) fn syntax(request: &Request) -> Vec<Problem> {
 }
 
 /// Checks that what is asked for can be generated, and will compile.
-pub(crate) fn model(
-    request: &Request,
-    files: &[File],
-    options: &Options,
-    layout: &Layout,
-) -> Vec<Problem> {
+pub(crate) fn model(request: &Request, files: &[File], options: &Options) -> Vec<Problem> {
     let mut problems = Vec::new();
     if options.messages == Some(Backend::Protobuf) {
         for file in &request.files {
             well_known(file, &mut problems);
         }
     }
-    let _ = layout;
     for file in files {
         types(file, options, &mut problems);
         for service in &file.services {

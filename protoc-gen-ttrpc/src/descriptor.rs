@@ -37,7 +37,7 @@ pub(crate) struct File {
     #[prost(message, repeated, tag = "4")]
     pub(crate) message_type: Vec<MessageType>,
     #[prost(message, repeated, tag = "5")]
-    pub(crate) enum_type: Vec<EnumType>,
+    pub(crate) enum_type: Vec<Named>,
     #[prost(message, repeated, tag = "6")]
     pub(crate) service: Vec<Service>,
     #[prost(message, optional, tag = "8")]
@@ -58,11 +58,22 @@ pub(crate) struct MessageType {
     #[prost(message, repeated, tag = "3")]
     pub(crate) nested_type: Vec<MessageType>,
     #[prost(message, repeated, tag = "4")]
-    pub(crate) enum_type: Vec<EnumType>,
+    pub(crate) enum_type: Vec<Named>,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) options: Option<MessageOptions>,
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) oneof_decl: Vec<Named>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct EnumType {
+pub(crate) struct MessageOptions {
+    #[prost(bool, tag = "7")]
+    pub(crate) map_entry: bool,
+}
+
+/// An enum or a oneof.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Named {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
 }

@@ -34,8 +34,7 @@ impl Template {
                 _ => true,
             }
         });
-        let step = |path: &str| if nested { nest(path) } else { path.to_owned() };
-        let runtime = step(&options.runtime_path);
+        let runtime = options.runtime_path.clone();
         let codec = match options.backend() {
             Backend::Protobuf => "Protobuf",
             Backend::Prost => "Prost",

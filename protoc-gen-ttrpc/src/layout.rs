@@ -91,9 +91,9 @@ impl<'a> Layout<'a> {
     /// The path of a message, relative to the module of a service.
     pub(crate) fn path(&self, place: &Place) -> String {
         if let Some(path) = self.own.get(&place.full_name()) {
-            return match path.strip_prefix("::") {
-                Some(_) => path.clone(),
-                None => format!("{}::{path}", self.root),
+            return match path.starts_with("::") || path.starts_with("crate::") {
+                true => path.clone(),
+                false => format!("{}::{path}", self.root),
             };
         }
         self.elsewhere(place)
@@ -129,14 +129,15 @@ impl<'a> Layout<'a> {
 
     /// The longest of the options that a name begins with.
     fn extern_path(&self, full: &str) -> Option<&(String, String)> {
-        let begins = |proto: &str| {
-            let rest = full.strip_prefix(proto);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let known = self.options.extern_paths.iter();
-        known
-            .filter(|(proto, _)| begins(proto))
-            .max_by_key(|(proto, _)| proto.len())
+        extern_path(self.options, full)
+    }
+
+    /// The module of a file whose package an `extern_path` takes from elsewhere, as
+    /// rust-protobuf has it.
+    pub(crate) fn external_module(&self, file: &File) -> Option<String> {
+        let (_, rust) = self.extern_path(&full_name(&file.package, &[]))?;
+        let module = names::protobuf_name(&self.modules.stem(&file.name));
+        Some(format!("{rust}::{module}"))
     }
 
     fn below(&self, root: &str, place: &Place, packages: &[&str]) -> String {
@@ -160,6 +161,23 @@ impl<'a> Layout<'a> {
             Backend::Prost | Backend::Buffa => names::prost_path(names),
         }
     }
+}
+
+/// The longest `extern_path` that a full name begins with.
+fn extern_path<'a>(options: &'a Options, full: &str) -> Option<&'a (String, String)> {
+    let begins = |proto: &str| {
+        let rest = full.strip_prefix(proto);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let known = options.extern_paths.iter();
+    known
+        .filter(|(proto, _)| begins(proto))
+        .max_by_key(|(proto, _)| proto.len())
+}
+
+/// Whether an `extern_path` takes the whole package of a file from elsewhere.
+pub(crate) fn is_external(file: &File, options: &Options) -> bool {
+    extern_path(options, &full_name(&file.package, &[])).is_some()
 }
 
 /// The path of a type that comes with the message crate itself.
@@ -235,7 +253,6 @@ fn walk<'a>(
 }
 
 /// Every message and enum of a file.
-#[cfg(feature = "prost")]
 pub(crate) fn types(file: &File) -> Vec<Place<'_>> {
     fn nested<'a>(
         file: &'a File,

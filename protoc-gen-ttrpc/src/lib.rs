@@ -35,6 +35,7 @@
 
 mod builder;
 mod check;
+mod collide;
 mod comments;
 mod compile;
 mod descriptor;

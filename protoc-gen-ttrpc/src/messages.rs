@@ -14,18 +14,18 @@ use ::protobuf::Message;
 use ::protobuf::descriptor::FileDescriptorProto;
 use ::protobuf::descriptor::source_code_info::Location;
 
-use crate::layout::Layout;
+use crate::layout::{self, Layout, Modules, Place};
 use crate::options::{Backend, Options};
 use crate::output::Output;
 use crate::request::{File, Request, Syntax};
-use crate::{Error, Problem, comments, names};
+use crate::{Error, Problem, collide, comments, names};
 
 /// The field numbers that the paths of messages and enums begin with.
 const MESSAGE: i32 = 4;
 const ENUM: i32 = 5;
 
 /// What stands in the way of generating the messages that are asked for.
-pub(crate) fn problems(request: &Request, options: &Options) -> Vec<Problem> {
+pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) -> Vec<Problem> {
     let Some(backend) = options.messages else {
         return Vec::new();
     };
@@ -39,11 +39,36 @@ pub(crate) fn problems(request: &Request, options: &Options) -> Vec<Problem> {
         Backend::Prost if !cfg!(feature = "prost") => vec![lacks("prost")],
         Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
         // It knows editions.
-        Backend::Buffa => Vec::new(),
-        Backend::Protobuf | Backend::Prost => wanted(request, backend)
-            .filter_map(|file| lowered(file, backend).err())
-            .collect(),
+        Backend::Buffa => {
+            let files: Vec<&File> = wanted(request, options).collect();
+            collide::messages(&files, backend, modules)
+        }
+        Backend::Protobuf | Backend::Prost => {
+            let files: Vec<&File> = wanted(request, options).collect();
+            let unsayable = files.iter().filter_map(|file| lowered(file, backend).err());
+            let single = files.iter().flat_map(|file| single_externs(file, options));
+            unsayable
+                .chain(single.filter(|_| backend == Backend::Protobuf))
+                .chain(collide::messages(&files, backend, modules))
+                .collect()
+        }
     }
+}
+
+/// rust-protobuf has one module a file, from which no single message can be left out.
+fn single_externs(file: &File, options: &Options) -> Vec<Problem> {
+    let names: Vec<String> = layout::types(file).iter().map(Place::full_name).collect();
+    let externs = options
+        .extern_paths
+        .iter()
+        .filter(|(proto, _)| names.contains(proto));
+    let problem = |(proto, _): &(String, String)| {
+        let what =
+            format!("rust-protobuf can't leave out `{proto}` alone, as `extern_path` asks it to");
+        let fix = "name its package, or take `messages=prost`, `messages=buffa` or `messages=none`";
+        Problem::new(what, fix).at(&file.name, None)
+    };
+    externs.map(problem).collect()
 }
 
 /// The names of the files that the messages go to, each with the .proto file it comes
@@ -54,7 +79,7 @@ pub(crate) fn outputs<'a>(
     options: &Options,
 ) -> Vec<(&'a str, String)> {
     match options.messages {
-        Some(Backend::Protobuf) => wanted(request, Backend::Protobuf)
+        Some(Backend::Protobuf) => wanted(request, options)
             .map(|file| (file.name.as_str(), protobuf::file_name(file, layout)))
             .collect(),
         // Packages have names of their own.
@@ -71,7 +96,7 @@ pub(crate) fn generate(
     match options.messages {
         Some(Backend::Protobuf) => protobuf::generate(request, layout, options),
         #[cfg(feature = "prost")]
-        Some(Backend::Prost) => prost::generate(request, layout),
+        Some(Backend::Prost) => prost::generate(request, layout, options),
         #[cfg(feature = "buffa")]
         Some(Backend::Buffa) => buffa::generate(request, options),
         _ => Ok(Vec::new()),
@@ -99,7 +124,8 @@ pub(crate) fn paths(
 }
 
 /// The files to generate that the message crate does not have already.
-fn wanted(request: &Request, backend: Backend) -> impl Iterator<Item = &File> {
+fn wanted<'a>(request: &'a Request, options: &Options) -> impl Iterator<Item = &'a File> {
+    let backend = options.backend();
     let asked: std::collections::HashSet<&String> = request.messages.iter().collect();
     let is_known = move |file: &File| match backend {
         Backend::Protobuf => names::well_known(&file.name).is_some(),
@@ -109,6 +135,7 @@ fn wanted(request: &Request, backend: Backend) -> impl Iterator<Item = &File> {
         .files
         .iter()
         .filter(move |file| asked.contains(&file.name) && !is_known(file))
+        .filter(|file| !layout::is_external(file, options))
 }
 
 /// The whole descriptor of a file.
@@ -150,7 +177,11 @@ fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> 
     let why = match catch_unwind(AssertUnwindSafe(generate)) {
         Ok(Ok(generated)) => return Ok(generated),
         Ok(Err(error)) => format!(": {error}"),
-        Err(_) => String::new(),
+        Err(panic) => {
+            let told = panic.downcast_ref::<String>().map(String::as_str);
+            let told = told.or_else(|| panic.downcast_ref::<&str>().copied());
+            told.map_or_else(String::new, |told| format!(": {told}"))
+        }
     };
     Err(Error::from(Problem::new(
         format!("{generator} can't generate these messages{why}"),
@@ -170,13 +201,44 @@ fn include<'a>(header: String, lines: impl Iterator<Item = &'a str>) -> String {
         "pub ", "impl", "mod ", "const ", "static ", "fn ", "use ", "type ", "struct ", "enum ",
     ];
     let mut text = header;
+    let mut is_string = false;
     for line in lines {
-        if ITEMS.iter().any(|item| line.starts_with(item)) {
+        if !is_string && ITEMS.iter().any(|item| line.starts_with(item)) {
             text.push_str(ALLOW);
             text.push('\n');
         }
-        text.push_str(line);
+        raw_keywords(line, &mut is_string, &mut text);
         text.push('\n');
     }
     text
+}
+
+/// Adds a line with the youngest keywords as raw identifiers: generators that are older
+/// write them as they are.
+///
+/// `is_string` is whether the line begins within a string, and then whether it ends so.
+fn raw_keywords(line: &str, is_string: &mut bool, text: &mut String) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '#';
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        // Documentation is none of its business.
+        if !*is_string && rest.starts_with("//") {
+            return text.push_str(rest);
+        }
+        let length = match first {
+            '"' => {
+                *is_string = !*is_string;
+                1
+            }
+            '\\' if *is_string => rest.chars().take(2).map(char::len_utf8).sum(),
+            _ if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (word, behind) = rest.split_at(length);
+        if !*is_string && matches!(word, "gen" | "try") {
+            text.push_str("r#");
+        }
+        text.push_str(word);
+        rest = behind;
+    }
 }

@@ -87,11 +87,14 @@ pub(crate) fn stem(proto_file: &str) -> String {
 
 /// The path of a message in its module, as rust-protobuf has it.
 pub(crate) fn message_path(names: &[&str]) -> String {
-    nested(
-        names,
-        |parent| protobuf_name(&protobuf_parse::snake_case(parent)),
-        |message| protobuf_name(&capitalize(message)),
-    )
+    nested(names, protobuf_nested, |message| {
+        protobuf_name(&capitalize(message))
+    })
+}
+
+/// The module of what is nested in a message, as rust-protobuf has it.
+pub(crate) fn protobuf_nested(message: &str) -> String {
+    protobuf_name(&protobuf_parse::snake_case(message))
 }
 
 /// The files whose messages are in the crate `protobuf` itself, and where.

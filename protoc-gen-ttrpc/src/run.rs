@@ -15,14 +15,14 @@ pub(crate) fn run(request: &Request, options: &Options) -> Result<Vec<Output>, E
     none(check::request(request))?;
     let modules = Modules::of(request, options);
     let mut problems = check::syntax(request);
-    problems.extend(messages::problems(request, options));
+    problems.extend(messages::problems(request, &modules, options));
     let own = match problems.is_empty() {
         true => messages::paths(request, options)?,
         false => HashMap::new(),
     };
     let layout = Layout::new(&modules, options, own);
     let mut files = model::files(request, options, &layout);
-    problems.extend(check::model(request, &files, options, &layout));
+    problems.extend(check::model(request, &files, options));
     files.retain(|file| !file.services.is_empty());
     problems.extend(check::outputs(
         messages::outputs(request, &layout, options)

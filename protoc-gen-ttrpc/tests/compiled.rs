@@ -35,6 +35,16 @@ pub mod by_prost;
 /// With messages by buffa.
 pub mod by_buffa;
 
+/// With messages of some packages from elsewhere, by rust-protobuf, prost and buffa.
+pub mod partly {
+    /// By rust-protobuf.
+    pub mod protobuf;
+    /// By prost.
+    pub mod prost;
+    /// By buffa.
+    pub mod buffa;
+}
+
 /// Of editions, by each generator of messages.
 pub mod editions {
     /// By rust-protobuf.
@@ -212,6 +222,21 @@ protobuf = "3.7"
         "by_buffa",
         &sayable,
     );
+
+    for (messages, from) in [
+        ("protobuf", "protos"),
+        ("prost", "by_prost::twins::v2"),
+        ("buffa", "by_buffa::twins::v2"),
+    ] {
+        let builder = both
+            .clone()
+            .option("messages", messages)
+            .option("extern_path", format!(".twins.v2=crate::{from}"));
+        let twins = twins.map(|twin| protos().join(twin));
+        generate(&builder, &format!("partly/{messages}"), &twins);
+        let left_out = format!("src/partly/{messages}/twins_v2_shim.rs");
+        assert!(!root.join(left_out).exists());
+    }
 
     let editions = ["explicit", "implicit", "young"];
     let editions = editions.map(|name| protos().join(format!("editions/{name}.proto")));

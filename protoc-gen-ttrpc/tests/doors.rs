@@ -77,19 +77,82 @@ fn the_command_line_gives_what_a_build_script_does() {
 }
 
 #[test]
+fn protoc_3_21_gives_the_same() {
+    let Some(mut protoc) = support::old_protoc() else {
+        return;
+    };
+    let out = scratch("old-protoc");
+    succeed(
+        protoc
+            .arg(format!("--plugin=protoc-gen-ttrpc={BINARY}"))
+            .arg(prefixed("--ttrpc_out=mod_rs:", &out))
+            .arg(prefixed("-I", protos()))
+            .args(files()),
+    );
+    let expected = builder("old-protoc-builder");
+    assert_same("protoc 3.21", &read(&out), "Builder", &expected);
+}
+
+/// Two files of one name, in directories that buf runs the plugin for one by one.
+const TWINS: [&str; 2] = ["twins/v2/shim.proto", "twins/v3/shim.proto"];
+
+/// A module of buf with the inputs; not with those of editions that it may not know.
+fn module(name: &str) -> PathBuf {
+    let module = scratch(name);
+    let paths = CASES.map(|case| format!("{case}.proto"));
+    let paths = paths.iter().map(String::as_str).chain(IMPORTS).chain(TWINS);
+    for path in paths {
+        let to = module.join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(protos().join(path), to).unwrap();
+    }
+    module
+}
+
+#[test]
 fn buf_gives_what_a_build_script_does() {
     let Some(buf) = buf() else { return };
-    let out = scratch("buf");
-    let template =
-        format!(r#"{{"version": "v2", "plugins": [{{"local": {BINARY:?}, "out": {out:?}}}]}}"#);
-    succeed(
-        Command::new(buf)
-            .args(["generate", "--template", &template])
-            .arg(protos()),
-    );
-    // Without `mod_rs`: buf runs the plugin once a directory.
-    let expected = services(&builder("buf-builder"));
-    assert_same("buf", &services(&read(&out)), "Builder", &expected);
+    let module = module("buf-module");
+    let twins = TWINS.map(|twin| protos().join(twin));
+    let files: Vec<PathBuf> = files().into_iter().chain(twins).collect();
+    // What `strategy` gives, with which options, and which files are alike.
+    let services_alone = services as fn(&Files) -> Files;
+    let all_files = Files::clone as fn(&Files) -> Files;
+    for (strategy, imports, option, alike) in [
+        // `mod_rs` would have what one run generates.
+        ("directory", false, "modules=path", services_alone),
+        ("all", false, "mod_rs", all_files),
+        // Files without services, and those that the message crate has.
+        (
+            "all",
+            true,
+            "messages=none,message_path=crate,mod_rs",
+            all_files,
+        ),
+        ("all", true, "messages=prost,mod_rs", all_files),
+    ] {
+        let out = scratch("buf");
+        let wkt = imports && option.starts_with("messages=none");
+        let template = format!(
+            r#"{{"version": "v2", "plugins": [{{"local": {BINARY:?}, "out": {out:?}, "opt": {option:?},
+               "strategy": {strategy:?}, "include_imports": {imports}, "include_wkt": {wkt}}}]}}"#
+        );
+        succeed(
+            Command::new(&buf)
+                .args(["generate", "--template", &template])
+                .arg(&module),
+        );
+        let expected = scratch("buf-builder");
+        let builder = Builder::new().include(protos()).out_dir(&expected);
+        builder.options(option).generate(&files).unwrap();
+        let (buf, builder) = (alike(&read(&out)), alike(&read(&expected)));
+        assert_same(
+            &format!("buf, {strategy}, {option}"),
+            &buf,
+            "Builder",
+            &builder,
+        );
+    }
 }
 
 #[test]

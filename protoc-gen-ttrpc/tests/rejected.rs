@@ -120,6 +120,104 @@ type.proto:3:9: name 'B' is not defined; correct it, or compile with protoc what
         message: "\
 vendor/google/protobuf/empty.proto: this is `google/protobuf/empty.proto` under another name; import it by that name, from a path that has the directory `google`",
     },
+    Rejected {
+        what: "values of options",
+        files: &[("empty.proto", "syntax = 'proto3';")],
+        options: &[
+            ("flavours", "sync"),
+            ("sides", "clients"),
+            ("extern_path", "google.rpc=::rpc"),
+            ("runtime_path", "ttrpc-runtime"),
+            ("file_suffix", ".pb"),
+            ("service_prefix", "rpc"),
+            ("required_methods", "yes"),
+            ("trait_attribute", "derive(Debug)"),
+            ("modules", "package"),
+            ("codec", "gogo"),
+        ],
+        message: "\
+option `flavours` can't be `sync`; the nearest valid value is `async`
+option `sides` can't be `clients`; the nearest valid value is `client`
+option `extern_path` can't be `google.rpc=::rpc`; the nearest valid value is `.package.Message=::path::to::Message`
+option `runtime_path` can't be `ttrpc-runtime`; the nearest valid value is `::ttrpc_runtime`
+option `file_suffix` can't be `.pb`; the nearest valid value is `_ttrpc`
+option `service_prefix` can't be `rpc`; the nearest valid value is `Ttrpc`
+option `required_methods` can't be `yes`; the nearest valid value is `true`
+option `trait_attribute` can't be `derive(Debug)`; the nearest valid value is `#[doc(alias = \"rpc\")]`
+option `modules` can't be `package`; the nearest valid value is `path`
+option `codec` can't be `gogo`; the nearest valid value is `prost`",
+    },
+    Rejected {
+        what: "messages from elsewhere that are nowhere",
+        files: &[("empty.proto", "syntax = 'proto3';")],
+        options: &[("messages", "none")],
+        message: "\
+with `messages=none` the services don't know where their messages are; say it with `message_path`, such as `message_path=crate::protos`",
+    },
+    Rejected {
+        what: "a codec of other messages",
+        files: &[("empty.proto", "syntax = 'proto3';")],
+        options: &[("messages", "prost"), ("codec", "buffa")],
+        message: "\
+`codec=buffa` can't encode what `messages=prost` generates; leave `codec` out, or take the messages from elsewhere with `messages=none`",
+    },
+    Rejected {
+        what: "an edition that the embedded compiler does not know",
+        files: &[("young.proto", "edition = '2023';\nmessage M {}")],
+        options: &[],
+        message: "\
+young.proto:1:1: expected 'enum', 'extend', 'import', 'message', 'option', 'service', 'package' or ';', but found 'edition'; correct it, or compile with protoc what only protoc knows, such as editions",
+    },
+    Rejected {
+        what: "messages with one name in Rust, by rust-protobuf",
+        files: &[(
+            "twins.proto",
+            "syntax = 'proto3'; message twin { message A {} } message Twin { message B {} }",
+        )],
+        options: &[],
+        message: "\
+twins.proto: message `twin` and message `Twin` both become `Twin` in Rust; rename one of them, or take another generator with `messages`
+twins.proto: what is nested in message `twin` and what is nested in message `Twin` both become `twin` in Rust; rename one of them, or take another generator with `messages`",
+    },
+    Rejected {
+        what: "messages, packages and oneofs with one name in Rust, by prost",
+        files: &[
+            (
+                "outer.proto",
+                "syntax = 'proto3'; package a; message B { message C {} oneof c { int32 d = 1; } } message get_it {} message GetIt {}",
+            ),
+            ("inner.proto", "syntax = 'proto3'; package a.b; message D {}"),
+        ],
+        options: &[("messages", "prost")],
+        message: "\
+outer.proto: package `a.b` of `inner.proto` and what is nested in message `a.B` both become `b` in Rust; rename one of them, or take another generator with `messages`
+outer.proto: oneof `c` of message `a.B` and message `a.B.C` both become `C` in Rust; rename one of them, or take another generator with `messages`
+outer.proto: message `a.get_it` and message `a.GetIt` both become `GetIt` in Rust; rename one of them, or take another generator with `messages`",
+    },
+    Rejected {
+        what: "one message from elsewhere, by rust-protobuf",
+        files: &[("some.proto", "syntax = 'proto3'; package a; message B {} message C {}")],
+        options: &[("extern_path", ".a.B=::b::B")],
+        message: "\
+some.proto: rust-protobuf can't leave out `.a.B` alone, as `extern_path` asks it to; name its package, or take `messages=prost`, `messages=buffa` or `messages=none`",
+    },
+    Rejected {
+        what: "a name that buffa stumbles over",
+        files: &[("own.proto", "syntax = 'proto3'; message self {}")],
+        options: &[("messages", "buffa")],
+        message: "\
+buffa can't generate these messages: generated code failed to parse as Rust: expected identifier, found keyword `self`; rename what it stumbles over, or take another generator with `messages`",
+    },
+    Rejected {
+        what: "an rpc whose message is an enum",
+        files: &[(
+            "kind.proto",
+            "syntax = 'proto3';\nenum E { E_NONE = 0; }\nservice S {\n  rpc A(E) returns (E);\n}",
+        )],
+        options: &[],
+        message: "\
+kind.proto:4:9: 'E' is not a message type; correct it, or compile with protoc what only protoc knows, such as editions",
+    },
 ];
 
 #[test]
@@ -171,6 +269,82 @@ fn protoc_shows_what_is_wrong() {
 "
     );
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+}
+
+/// What neither rust-protobuf nor prost can say of an edition; protoc compiles it.
+#[test]
+fn editions_beyond_a_generator_are_named() {
+    let directory = scratch("beyond");
+    fs::write(
+        directory.join("mixed.proto"),
+        "edition = '2023'; message M { string a = 1 [features.field_presence = IMPLICIT]; \
+         string b = 2 [features.field_presence = LEGACY_REQUIRED]; }",
+    )
+    .unwrap();
+    fs::write(
+        directory.join("group.proto"),
+        "edition = '2023'; message N { N n = 1 [features.message_encoding = DELIMITED]; }",
+    )
+    .unwrap();
+    let files = ["mixed.proto", "group.proto"].map(|name| directory.join(name));
+    let builder = Builder::new()
+        .include(&directory)
+        .out_dir(directory.join("out"))
+        .protoc(support::protoc());
+    let mixed = "mixed.proto: it has implicit presence in field `a`, and a required field `b`; \
+        neither proto2 nor proto3 has both, and rust-protobuf and prost know no editions; \
+        take `messages=buffa`, or `messages=none`";
+    let group = "group.proto: field `n` is delimited, and rust-protobuf has no groups; \
+        take `messages=prost` or `messages=buffa`, or `messages=none`";
+    let message = |messages: &str| {
+        let builder = builder.clone().option("messages", messages);
+        let error = builder.generate(&files).err();
+        error.map(|error| error.to_string())
+    };
+    assert_eq!(message("protobuf"), Some(format!("{mixed}\n{group}")));
+    assert_eq!(message("prost"), Some(mixed.to_owned()));
+    assert_eq!(message("buffa"), None);
+}
+
+#[test]
+fn what_can_not_be_written_is_named() {
+    let directory = scratch("unwritable");
+    let file = directory.join("a.proto");
+    fs::write(&file, "syntax = 'proto3';").unwrap();
+    let out = directory.join("out");
+    fs::write(&out, "in the way").unwrap();
+    let builder = Builder::new().include(&directory).out_dir(&out);
+    let message = builder.generate(&[&file]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!("{}: File exists (os error 17)", out.display())
+    );
+
+    let lost = directory.join("lost.proto");
+    let message = builder.generate(&[&lost]).unwrap_err().to_string();
+    let message = message.replace(directory.to_str().unwrap(), "DIR");
+    assert_eq!(
+        message,
+        "file 'DIR/lost.proto' is not in any include path; check its name and the import paths"
+    );
+}
+
+/// protoc itself refuses what two plugins write under one name.
+#[test]
+fn two_plugins_that_write_one_file_are_refused() {
+    let directory = scratch("two-plugins");
+    fs::write(directory.join("a.proto"), "syntax = 'proto3';").unwrap();
+    let output = Command::new(support::protoc())
+        .current_dir(&directory)
+        .arg(format!("--plugin=protoc-gen-ttrpc={BINARY}"))
+        .arg(format!("--plugin=protoc-gen-other={BINARY}"))
+        .args(["--ttrpc_out=.", "--other_out=.", "a.proto"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "a.rs: Tried to write the same file twice.\n"
+    );
 }
 
 #[test]

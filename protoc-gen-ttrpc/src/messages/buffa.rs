@@ -9,7 +9,7 @@ use buffa_codegen::{BytesRepr, CodeGenConfig};
 
 use super::{guarded, include, wanted};
 use crate::names;
-use crate::options::{Backend, Options};
+use crate::options::Options;
 use crate::output::Output;
 use crate::request::Request;
 use crate::{Error, Problem, model, text};
@@ -26,7 +26,7 @@ fn config(options: &Options) -> CodeGenConfig {
 /// Generates one file a package.
 pub(super) fn generate(request: &Request, options: &Options) -> Result<Vec<Output>, Error> {
     let files = descriptors(request)?;
-    let wanted: Vec<String> = wanted(request, Backend::Buffa)
+    let wanted: Vec<String> = wanted(request, options)
         .map(|file| file.name.clone())
         .collect();
     let config = config(options);
@@ -57,7 +57,7 @@ pub(super) fn paths(
     options: &Options,
 ) -> Result<HashMap<String, String>, Error> {
     let files = descriptors(request)?;
-    let wanted: Vec<String> = wanted(request, Backend::Buffa)
+    let wanted: Vec<String> = wanted(request, options)
         .map(|file| file.name.clone())
         .collect();
     let config = config(options);

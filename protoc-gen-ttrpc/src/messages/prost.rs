@@ -9,13 +9,17 @@ use prost_types::FileDescriptorProto;
 
 use super::{document, full, guarded, include, lowered, wanted};
 use crate::layout::{self, Layout};
-use crate::options::Backend;
+use crate::options::{Backend, Options};
 use crate::output::Output;
 use crate::request::{File, Request};
 use crate::{Error, Problem, text};
 
 /// Generates one file a package.
-pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>, Error> {
+pub(super) fn generate(
+    request: &Request,
+    layout: &Layout,
+    options: &Options,
+) -> Result<Vec<Output>, Error> {
     let mut config = Config::new();
     config.bytes(["."]);
     // Nothing goes without saying: what the options say must not be said twice.
@@ -34,7 +38,7 @@ pub(super) fn generate(request: &Request, layout: &Layout) -> Result<Vec<Output>
     }
 
     let mut packages: BTreeMap<Module, &File> = BTreeMap::new();
-    let wanted: HashSet<&str> = wanted(request, Backend::Prost)
+    let wanted: HashSet<&str> = wanted(request, options)
         .map(|file| file.name.as_str())
         .collect();
     let mut descriptors = Vec::new();

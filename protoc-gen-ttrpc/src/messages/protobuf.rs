@@ -1,5 +1,6 @@
 //! Messages by rust-protobuf.
 
+use std::collections::HashMap;
 use std::fs;
 
 use ::protobuf::descriptor::FileDescriptorProto;
@@ -26,7 +27,7 @@ pub(super) fn generate(
     layout: &Layout,
     options: &Options,
 ) -> Result<Vec<Output>, Error> {
-    let wanted: Vec<&File> = wanted(request, Backend::Protobuf).collect();
+    let wanted: Vec<&File> = wanted(request, options).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -34,12 +35,13 @@ pub(super) fn generate(
         path: std::env::temp_dir(),
         source,
     })?;
-    let files = request.files.iter().map(|file| descriptor(file, layout));
+    let names = Names::of(request, layout);
+    let files = request.files.iter().map(|file| descriptor(file, &names));
     let files = files.collect::<Result<Vec<_>, _>>()?;
     guarded("rust-protobuf", || {
         let paths = wanted
             .iter()
-            .map(|file| ProtoPathBuf::new(name(file, layout)));
+            .map(|file| ProtoPathBuf::new(names.of_file(&file.name)));
         protobuf_codegen::gen_and_write::gen_and_write(
             &files,
             PARSER,
@@ -61,7 +63,7 @@ pub(super) fn generate(
                 Ok(text) => Ok(Output {
                     module: vec![names::escape(name.trim_end_matches(".rs"))],
                     docs: format!("The messages of `{}`.", file.name),
-                    content: tidy(file, &text, options),
+                    content: tidy(file, &names.externalise(&text), options),
                     name,
                 }),
                 Err(source) => Err(Error::Io { path, source }),
@@ -70,17 +72,61 @@ pub(super) fn generate(
         .collect()
 }
 
-/// The name by which the generator knows a file: it names modules after the last part
+/// What the modules of files are called whose messages are elsewhere, before it is replaced
+/// by the path to them.
+const EXTERN: &str = "ttrpc_extern_";
+
+/// The names by which the generator knows files: it names modules after the last part
 /// alone, which another file may have as well.
-fn name(file: &File, layout: &Layout) -> String {
-    if names::well_known(&file.name).is_some() {
-        file.name.clone()
-    } else {
-        format!("{}.proto", layout.modules.stem(&file.name))
+struct Names<'a> {
+    names: HashMap<&'a str, String>,
+    /// The modules of files whose messages are elsewhere, and the paths to them.
+    externs: Vec<(String, String)>,
+}
+
+impl<'a> Names<'a> {
+    fn of(request: &'a Request, layout: &Layout) -> Self {
+        let mut names = HashMap::new();
+        let mut externs = Vec::new();
+        for file in &request.files {
+            let name = if names::well_known(&file.name).is_some() {
+                file.name.clone()
+            } else if let Some(path) = layout.external_module(file) {
+                // A letter behind the number, so that none begins with another.
+                let module = format!("{EXTERN}{}_", externs.len());
+                let name = format!("{module}.proto");
+                externs.push((module, path));
+                name
+            } else {
+                format!("{}.proto", layout.modules.stem(&file.name))
+            };
+            names.insert(file.name.as_str(), name);
+        }
+        Self { names, externs }
+    }
+
+    fn of_file(&self, file: &str) -> String {
+        let known = self.names.get(file).cloned();
+        known.unwrap_or_else(|| file.to_owned())
+    }
+
+    /// Replaces the modules of files that are elsewhere, which the text takes for siblings.
+    fn externalise(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (module, path) in &self.externs {
+            while let Some(at) = text.find(&format!("::{module}::")) {
+                let mut begin = at + 2;
+                while text[..begin].ends_with("super::") {
+                    begin -= "super::".len();
+                }
+                text.replace_range(begin..at + 2 + module.len(), path);
+            }
+        }
+        text
     }
 }
 
-fn descriptor(file: &File, layout: &Layout) -> Result<FileDescriptorProto, Error> {
+fn descriptor(file: &File, names: &Names) -> Result<FileDescriptorProto, Error> {
     // Problems of files that are generated have been reported.
     let mut descriptor = lowered(file, Backend::Protobuf).or_else(|_| full(file))?;
     document(&mut descriptor);
@@ -90,11 +136,9 @@ fn descriptor(file: &File, layout: &Layout) -> Result<FileDescriptorProto, Error
             .location
             .retain(|location| location.has_leading_comments());
     }
-    descriptor.set_name(name(file, layout));
+    descriptor.set_name(names.of_file(&file.name));
     for import in &mut descriptor.dependency {
-        if names::well_known(import).is_none() {
-            *import = format!("{}.proto", layout.modules.stem(import));
-        }
+        *import = names.of_file(import);
     }
     Ok(descriptor)
 }

@@ -88,7 +88,6 @@ const KEYS: &[Key] = &[
             let pair = value
                 .split_once('=')
                 .map(|(proto, rust)| (proto.trim(), rust.trim()));
-            let is_absolute = |path: &str| path.starts_with("::") || path.starts_with("crate");
             match pair {
                 Some((proto, rust))
                     if is_full_name(proto) && is_absolute(rust) && is_rust_path(rust) =>
@@ -107,7 +106,7 @@ const KEYS: &[Key] = &[
         help: "the crate `ttrpc-runtime` as the generated code sees it (default: \
                `::ttrpc_runtime`), such as `::toolkit::ttrpc`",
         set: |options, value| {
-            if !is_rust_path(value) {
+            if !is_rust_path(value) || !is_absolute(value) {
                 return Err(&["::ttrpc_runtime"]);
             }
             options.runtime_path = value.to_owned();
@@ -289,6 +288,11 @@ fn pick(value: &str, [first, second]: [&str; 2]) -> Option<Pick> {
 fn is_full_name(text: &str) -> bool {
     let name = text.strip_prefix('.');
     name.is_some_and(|name| name.split('.').all(names::is_name))
+}
+
+/// Whether a path means the same in every module.
+fn is_absolute(path: &str) -> bool {
+    path.starts_with("::") || path.split("::").next() == Some("crate")
 }
 
 /// Whether this is a path to a module: names only, optionally absolute.

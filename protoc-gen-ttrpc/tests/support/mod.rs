@@ -55,6 +55,45 @@ pub fn protoc() -> PathBuf {
     protoc_bin_vendored::protoc_bin_path().unwrap()
 }
 
+/// An old protoc, 3.21, as a package of Python has it, where there is Python to install it.
+pub fn old_protoc() -> Option<Command> {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("grpcio-tools");
+    let unpacked = directory.join("grpc_tools");
+    if !unpacked.exists() {
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+        ]);
+        let output = pip
+            .arg("--target")
+            .arg(&directory)
+            .arg("grpcio-tools==1.51.3")
+            .output();
+        let why = match output {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            println!("skipped: protoc 3.21 can't be installed: {why}");
+            return None;
+        }
+    }
+    let script = format!(
+        "import sys; sys.path.insert(0, {directory:?}); from grpc_tools import _protoc_compiler; \
+         sys.exit(_protoc_compiler.run_main([word.encode() for word in ['protoc'] + sys.argv[1:]]))"
+    );
+    let mut command = Command::new("python3");
+    command.args(["-c", &script]);
+    command.arg("-I").arg(unpacked.join("_proto"));
+    Some(command)
+}
+
 /// The real buf, where there is node to install it; CI has no excuse.
 pub fn buf() -> Option<PathBuf> {
     if Command::new("npm").arg("--version").output().is_err() {
