@@ -63,7 +63,7 @@
 //! ```
 //!
 //! Beside them stand the words that all layers use: `addr`, `cancel`, `clock`,
-//! `context`, `error`, `limits`, `metadata`, `status`; and `socket`, with what std lacks.
+//! `context`, `error`, `limits`, `metadata`, `status`, `timers`; and `socket`, with what std lacks.
 
 // Without a flavour nobody uses what the flavours share.
 #![cfg_attr(not(all(feature = "tokio", feature = "blocking")), allow(dead_code))]
@@ -91,6 +91,7 @@ mod limits;
 mod metadata;
 pub mod proto;
 mod status;
+mod timers;
 mod wire;
 any_flavour! {
     mod calls;

@@ -128,14 +128,18 @@ struct Connections {
 
 impl Serving {
     pub(crate) fn new(mut settings: Settings) -> Result<Arc<Self>> {
-        settings.services.sort_by_key(|service| service.name());
-        let twins = |two: &&[Box<dyn Service>]| two[0].name() == two[1].name();
-        if let Some(twins) = settings.services.windows(2).find(twins) {
-            return Err(Status::already_exists(format!(
-                "two services are named {}: a server can have only one of them",
-                twins[0].name()
-            ))
-            .into());
+        for service in std::mem::take(&mut settings.services) {
+            let sorted = &mut settings.services;
+            let name = service.name();
+            match sorted.binary_search_by_key(&name, |other| other.name()) {
+                Err(place) => sorted.insert(place, service),
+                Ok(_) => {
+                    return Err(Status::already_exists(format!(
+                        "two services are named {name}: a server can have only one of them"
+                    ))
+                    .into());
+                }
+            }
         }
         Ok(Arc::new(Self {
             settings,

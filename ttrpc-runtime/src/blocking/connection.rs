@@ -5,7 +5,7 @@
 //! readers pass that on among each other; with a server it comes from and goes back to a
 //! [`Host`], which watches all the connections that nobody reads.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -112,7 +112,7 @@ pub(super) struct Shared<H: Host> {
     /// Whether a full inbox forbids it to.
     stalled: bool,
     /// Threads that sleep while another one reads.
-    followers: BTreeMap<u64, Waker>,
+    followers: VecDeque<(u64, Waker)>,
     next_follower: u64,
     last_sent: Option<Instant>,
     /// Whether nothing is known to be left to be read.
@@ -125,7 +125,7 @@ impl<H: Host> Shared<H> {
     fn enlist(&mut self) -> u64 {
         let key = self.next_follower;
         self.next_follower += 1;
-        self.followers.insert(key, park::waker());
+        self.followers.push_back((key, park::waker()));
         key
     }
 
@@ -190,7 +190,7 @@ impl<H: Host> Connection<H> {
                 writer_waits: false,
                 reader: None,
                 stalled: false,
-                followers: BTreeMap::new(),
+                followers: VecDeque::new(),
                 next_follower: 0,
                 last_sent: None,
                 drained: false,
@@ -236,8 +236,10 @@ impl<H: Host> Connection<H> {
         shared.state.link().discard();
         shared.output = Output::default();
         shared.state.blocked = false;
-        let sleepers = std::mem::take(&mut shared.followers).into_values();
-        sleepers.for_each(|sleeper| after.woken.wake(Some(sleeper)));
+        let sleepers = std::mem::take(&mut shared.followers);
+        for (_, sleeper) in sleepers {
+            after.woken.wake(Some(sleeper));
+        }
         after.woken.wake(shared.reader.take());
         // Whoever reads or writes learns it by this.
         let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
@@ -511,7 +513,7 @@ impl<H: Host> Connection<H> {
     pub(super) fn give_up_reading(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.reading = Reading::Free;
         if H::PASSES_ON {
-            let follower = shared.followers.pop_first();
+            let follower = shared.followers.pop_front();
             after.woken.wake(follower.map(|(_, follower)| follower));
         } else if let Some(this) = self.this.upgrade() {
             if let Err(error) = self.host.take_over(&this, shared) {
@@ -551,7 +553,8 @@ impl<H: Host> Connection<H> {
     /// Ends the waiting for the reading to become free. A thread that was woken because it
     /// is has to take it, or to wake another one.
     fn strike_off(&self, shared: &mut Shared<H>, key: u64) {
-        let chosen = shared.followers.remove(&key).is_none();
+        let place = shared.followers.binary_search_by_key(&key, |(key, _)| *key);
+        let chosen = place.map(|place| shared.followers.remove(place)).is_err();
         if chosen && shared.reading == Reading::Free {
             if let Some(this) = self.this.upgrade() {
                 park::takes_baton(this);

@@ -2,7 +2,7 @@
 //! have something to read, keeps the time, and looks after the pool's threads. It runs no
 //! handler, so that nothing keeps it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,6 +24,7 @@ use crate::context::Peer;
 use crate::error::{Error, Result};
 use crate::serving::{Backoff, Place, Serving};
 use crate::socket;
+use crate::timers::Timers;
 use crate::transport::Listener;
 
 /// How often the pool's threads are looked after while they work.
@@ -49,7 +50,7 @@ struct Inbox {
     /// Connections that have ended.
     ended: Vec<usize>,
     /// When to look at which connection.
-    timers: BTreeSet<(Instant, usize)>,
+    timers: Timers,
     /// When the thread will look here, if it sleeps.
     sleeps_until: Option<Option<Instant>>,
 }
@@ -75,9 +76,9 @@ impl Hub {
     pub(super) fn set_timer(&self, at: Instant, instead: Option<Instant>, key: usize) {
         let mut inbox = self.inbox();
         if let Some(instead) = instead {
-            inbox.timers.remove(&(instead, key));
+            inbox.timers.remove(instead, key as u64);
         }
-        inbox.timers.insert((at, key));
+        inbox.timers.insert(at, key as u64);
         let too_late = |until: Option<Instant>| until.is_none_or(|until| at < until);
         let wake = inbox.sleeps_until.is_some_and(too_late);
         drop(inbox);
@@ -255,7 +256,7 @@ impl Watch {
     fn sleep(&mut self, events: &mut Events, accept_at: Option<Instant>) -> io::Result<()> {
         let mut inbox = self.hub.inbox();
         let tick = self.quiet.map(|_| Instant::now() + TICK);
-        let timer = inbox.timers.first().map(|(at, _)| *at);
+        let timer = inbox.timers.first().map(|(at, _)| at);
         let until = [tick, timer, accept_at].into_iter().flatten().min();
         inbox.sleeps_until = Some(until);
         drop(inbox);
@@ -272,9 +273,8 @@ impl Watch {
         inbox.sleeps_until = None;
         let ended = std::mem::take(&mut inbox.ended);
         let mut due = Vec::new();
-        while let Some(&(at, key)) = inbox.timers.first().filter(|(at, _)| *at <= now) {
-            inbox.timers.pop_first();
-            due.push((at, key));
+        while let Some((at, key)) = inbox.timers.pop_due(now) {
+            due.push((at, key as usize));
         }
         drop(inbox);
         for (at, key) in due {
@@ -285,7 +285,7 @@ impl Watch {
         for key in ended {
             if let Some((connection, _)) = self.connections.remove(&key) {
                 if let Some(at) = connection.end_hosting() {
-                    self.hub.inbox().timers.remove(&(at, key));
+                    self.hub.inbox().timers.remove(at, key as u64);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What both ends of a connection have in common: bytes in, bytes out, streams, time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
+use crate::timers::Timers;
 
 /// The shared part of [`server::Connection`](super::server::Connection) and
 /// [`client::Connection`](super::client::Connection).
@@ -24,7 +25,7 @@ pub struct Link<S> {
     /// Bytes that the driver has taken out of `output` and not written yet.
     writing: usize,
     /// The deadlines of the streams that have one.
-    deadlines: BTreeSet<(Instant, StreamId)>,
+    deadlines: Timers,
     /// The stream whose full inbox keeps the connection from being read, until when.
     stalled: Option<(StreamId, Instant)>,
     /// Until when the frame that has begun has to have ended.
@@ -50,7 +51,7 @@ impl<S: Default> Link<S> {
             output: Output::default(),
             streams: Streams::default(),
             writing: 0,
-            deadlines: BTreeSet::new(),
+            deadlines: Timers::default(),
             stalled: None,
             frame_deadline: None,
             attention: false,
@@ -173,7 +174,7 @@ impl<S: Default> Link<S> {
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
     pub fn timeout(&self) -> Option<Instant> {
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = self.deadlines.first().map(|(at, _)| at);
         let stalled = self.stalled.map(|(_, at)| at);
         [deadline, stalled, self.frame_deadline]
             .into_iter()
@@ -221,20 +222,15 @@ impl<S: Default> Link<S> {
             self.unstall(id);
             return Ok(Some(Expired::Stalled(id)));
         }
-        match self.deadlines.first() {
-            Some(&(at, id)) if at <= now => {
-                self.deadlines.pop_first();
-                Ok(Some(Expired::Deadline(id)))
-            }
-            _ => Ok(None),
-        }
+        let due = self.deadlines.pop_due(now);
+        Ok(due.map(|(_, id)| Expired::Deadline(StreamId::new(id as u32))))
     }
 
     pub(super) fn open(&mut self, id: StreamId, stream: Stream<S>) {
         if let Some(deadline) = stream.deadline {
             // The driver's timer may be set to a later time.
             self.attention |= self.timeout().is_none_or(|at| deadline < at);
-            self.deadlines.insert((deadline, id));
+            self.deadlines.insert(deadline, id.get().into());
         }
         self.streams.insert(id, stream);
     }
@@ -250,7 +246,7 @@ impl<S: Default> Link<S> {
 
     pub(super) fn forget_deadline(&mut self, id: StreamId, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
-            self.deadlines.remove(&(deadline, id));
+            self.deadlines.remove(deadline, id.get().into());
         }
     }
 

@@ -1,6 +1,6 @@
 //! The server's end of a connection (PROTOCOL.md §6.2, §8.1, §8.2).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -40,8 +40,8 @@ pub struct Connection<S> {
     /// Frames for streams that do not exist.
     strays: u32,
     /// Streams that this end has ended and the client has not: data that was under way
-    /// is late, not stray.
-    ended_early: BTreeSet<StreamId>,
+    /// is late, not stray. They are in order.
+    ended_early: VecDeque<StreamId>,
 }
 
 /// What became of a frame.
@@ -59,7 +59,7 @@ impl<S: Default> Connection<S> {
             link: Link::new(limits),
             last_id: None,
             strays: 0,
-            ended_early: BTreeSet::new(),
+            ended_early: VecDeque::new(),
         }
     }
 
@@ -135,9 +135,11 @@ impl<S: Default> Connection<S> {
 
     /// Remembers a stream that is over and whose client may still send (PROTOCOL.md §6.3).
     fn remember(&mut self, id: StreamId) {
-        self.ended_early.insert(id);
+        if let Err(place) = self.ended_early.binary_search(&id) {
+            self.ended_early.insert(place, id);
+        }
         if self.ended_early.len() > self.link.limits.max_streams {
-            self.ended_early.pop_first();
+            self.ended_early.pop_front();
         }
     }
 
@@ -277,9 +279,9 @@ impl<S: Default> Connection<S> {
 
     fn on_stray(&mut self, header: Header) -> Result<Step<S>> {
         let id = header.stream_id;
-        if self.ended_early.contains(&id) {
+        if let Ok(place) = self.ended_early.binary_search(&id) {
             if header.flags.contains(Flags::REMOTE_CLOSED) {
-                self.ended_early.remove(&id);
+                self.ended_early.remove(place);
             }
         } else {
             self.strays += 1;
@@ -387,7 +389,8 @@ impl<S: Default> Endpoint for Connection<S> {
 /// Why a stream ends whose reader has let its inbox fill up.
 pub(super) fn stalled(limits: &Limits) -> Status {
     Status::resource_exhausted(format!(
-        "{} bytes have waited for their reader for {:?}",
-        limits.inbox_bytes, limits.stall_timeout
+        "{} bytes have waited for their reader for {} ms",
+        limits.inbox_bytes,
+        limits.stall_timeout.as_millis() as u64
     ))
 }
