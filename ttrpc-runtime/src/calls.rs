@@ -268,7 +268,7 @@ impl Calls {
         let Link::Again(connect, current) = &self.inner.link else {
             return Ok(connection);
         };
-        if connection.asks().ended().is_none() {
+        if !connection.asks().has_ended() {
             return Ok(connection);
         }
         let fresh = connect().await?;
@@ -304,7 +304,7 @@ impl Calls {
             request,
         };
         let id = connection.asks().open(&call, now)?;
-        Ok(OpenCall {
+        let call = OpenCall {
             stream: StreamRef {
                 streams: Arc::clone(&connection.0.0).streams(),
                 id,
@@ -312,7 +312,12 @@ impl Calls {
             connection,
             cancelled: ctx.watch(),
             ended: false,
-        })
+        };
+        #[cfg(feature = "blocking")]
+        if kind.client_streams() {
+            call.give_up_with(&ctx);
+        }
+        Ok(call)
     }
 }
 

@@ -15,6 +15,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::cancel::CancelOnDrop;
+#[cfg(feature = "blocking")]
+use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -42,6 +44,10 @@ pub(crate) struct Slot {
     pub work: Option<Work>,
     /// The context of the call.
     pub ctx: Option<CancelOnDrop>,
+    /// What gives the call up when the caller's context is cancelled, where those who work
+    /// for the stream can't watch for that themselves.
+    #[cfg(feature = "blocking")]
+    pub watch: Option<Box<Cancelled>>,
 }
 
 /// Work for a stream, which is stopped when this is dropped.
@@ -104,6 +110,8 @@ impl Woken {
 
     fn end(&mut self, mut slot: Slot) {
         self.wake(slot.reader.take());
+        #[cfg(feature = "blocking")]
+        drop(slot.watch.take());
         if slot.work.is_some() || slot.ctx.is_some() {
             self.more.get_or_insert_default().ended.push(slot);
         }
@@ -145,15 +153,26 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         loop {
             match self.endpoint.poll(now)? {
                 Some(Event::Readable(slot)) => woken.wake(slot.reader.take()),
-                Some(Event::Ended(slot)) => {
-                    woken.end(slot);
-                    // It may be one that waits for room.
-                    self.wake_senders(woken);
-                }
+                Some(Event::Ended(slot)) => self.end_of(Some(slot), woken),
                 Some(Event::Call(call)) => return Ok(Some(call)),
                 None => return Ok(None),
             }
         }
+    }
+
+    /// A stream is over, if it gave its slot back: nobody waits for it any more.
+    fn end_of(&mut self, slot: Option<Slot>, woken: &mut Woken) {
+        if let Some(slot) = slot {
+            woken.end(slot);
+            self.wake_senders(woken);
+        }
+    }
+
+    /// Wakes a thread that waits until the socket takes more, when those are woken that wait
+    /// for room.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn wake_with_senders(&mut self, waker: &Waker) {
+        register(&mut self.senders, waker);
     }
 
     fn wake_senders(&mut self, woken: &mut Woken) {
@@ -192,7 +211,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         if let Some(error) = &self.ended {
             return Poll::Ready(error.clone());
         }
-        register(&mut self.ending, cx);
+        register(&mut self.ending, cx.waker());
         Poll::Pending
     }
 
@@ -226,14 +245,14 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         if has_room {
             return Poll::Ready(Ok(()));
         }
-        register(&mut self.senders, cx);
+        register(&mut self.senders, cx.waker());
         Poll::Pending
     }
 }
 
-fn register(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
-    if !wakers.iter().any(|w| w.will_wake(cx.waker())) {
-        wakers.push(cx.waker().clone());
+fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|w| w.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 
@@ -336,16 +355,25 @@ impl<S: Share> Streams for S {
     }
 
     fn finish(&self, id: StreamId, result: Result<()>) {
-        let finish = |state: &mut State<S::End>| state.endpoint.finish(id, result);
-        // A failed stream may have a reader that waits.
-        if let Some(reader) = self.with_state(Flush::Together, finish).and_then(|slot| slot.reader) {
-            reader.wake();
-        }
+        let mut woken = Woken::default();
+        // A failed stream may have a reader that waits, and senders.
+        let finish = |state: &mut State<S::End>| {
+            let slot = state.endpoint.finish(id, result);
+            state.end_of(slot, &mut woken);
+        };
+        self.with_state(Flush::Together, finish);
+        woken.run();
         self.queued(id);
     }
 
     fn abandon(&self, id: StreamId) {
-        drop(self.with_state(Flush::Now, |state| state.endpoint.abandon(id)));
+        let mut woken = Woken::default();
+        let abandon = |state: &mut State<S::End>| {
+            let slot = state.endpoint.abandon(id);
+            state.end_of(slot, &mut woken);
+        };
+        self.with_state(Flush::Now, abandon);
+        woken.run();
     }
 }
 
@@ -418,6 +446,10 @@ pub(crate) trait Asks: Streams {
     /// Whether those who wait are threads.
     fn is_threaded(&self) -> bool;
 
+    /// Keeps what gives a call up as long as that is not over.
+    #[cfg(feature = "blocking")]
+    fn keep(&self, id: StreamId, watch: Cancelled);
+
     /// Runs something that feeds a stream.
     fn feed(&self, id: StreamId, work: BoxFuture<()>) -> Result<()>;
 
@@ -426,6 +458,9 @@ pub(crate) trait Asks: Streams {
 
     /// Why the connection has ended, once it has.
     fn ended(&self) -> Option<Error>;
+
+    /// Whether the connection has ended by now, also if nobody has looked since.
+    fn has_ended(&self) -> bool;
 
     /// Waits for the end of the connection.
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error>;
@@ -444,6 +479,15 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
         S::THREADS
     }
 
+    #[cfg(feature = "blocking")]
+    fn keep(&self, id: StreamId, watch: Cancelled) {
+        self.with_state(Flush::No, |state| {
+            if let Some(slot) = state.link().slot(id) {
+                slot.watch = Some(Box::new(watch));
+            }
+        });
+    }
+
     fn feed(&self, id: StreamId, work: BoxFuture<()>) -> Result<()> {
         self.spawn(id, work)
     }
@@ -454,6 +498,13 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
 
     fn ended(&self) -> Option<Error> {
         self.with_state(Flush::No, |state| state.ended().cloned())
+    }
+
+    fn has_ended(&self) -> bool {
+        if S::THREADS {
+            self.with_state(Flush::Look, |_| ());
+        }
+        self.ended().is_some()
     }
 
     fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {

@@ -275,7 +275,10 @@ impl Serving {
             if connections.open.len() <= most {
                 return Poll::Ready(());
             }
-            connections.waiting.push(cx.waker().clone());
+            // Who waits may ask often.
+            if !connections.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+                connections.waiting.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;

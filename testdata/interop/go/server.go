@@ -62,8 +62,9 @@ func serve(socket string) {
 			fmt.Println(events.count[what])
 			events.Unlock()
 		case "release":
-			close(released)
+			// Before the last handler goes on, with which a server may end.
 			fmt.Println("ok")
+			close(released)
 		case "shutdown":
 			go func() {
 				if err := server.Shutdown(context.Background()); err != nil {

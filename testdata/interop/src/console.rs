@@ -42,8 +42,9 @@ impl Console {
             match line.split_once(' ').unwrap_or((&line, "")) {
                 ("count", event) => println!("{}", self.events().get(event).unwrap_or(&0)),
                 ("release", "") => {
-                    self.release();
+                    // Before the last handler goes on, with which a server may end.
                     println!("ok");
+                    self.release();
                 }
                 ("shutdown", "") => {
                     println!("ok");

@@ -228,6 +228,11 @@ impl<H: Host> Connection<H> {
             after.ended = Some(error.clone());
         }
         shared.state.fail(error, &mut after.woken);
+        self.tear_down(shared, after);
+    }
+
+    /// Drops what is left of a connection that has ended.
+    fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.state.link().discard();
         shared.output = Output::default();
         shared.state.blocked = false;
@@ -281,6 +286,24 @@ impl<H: Host> Connection<H> {
         shared
     }
 
+    /// Handles all there is and writes what comes of it. Says whether there may be more that
+    /// can't be handled before more is written, and must not be read past.
+    pub(super) fn handle_and_flush<'a>(
+        &'a self,
+        mut shared: Guard<'a, H>,
+        after: &mut After<'_, H>,
+    ) -> (Guard<'a, H>, bool) {
+        loop {
+            shared = self.handle(shared, after);
+            let was_full = !shared.state.endpoint.wants_read();
+            shared = self.flush(shared, false, after);
+            let is_full = !shared.state.endpoint.wants_read();
+            if !was_full || is_full || shared.state.ended().is_some() {
+                return (shared, is_full);
+            }
+        }
+    }
+
     /// Writes what waits, unless another thread does; `again` if the socket is said to take
     /// bytes once more.
     pub(super) fn flush<'a>(
@@ -311,8 +334,12 @@ impl<H: Host> Connection<H> {
             shared.state.blocked = !output.is_empty();
             self.is_blocked
                 .store(shared.state.blocked, Ordering::Relaxed);
+            let was_full = !shared.state.endpoint.wants_read();
             shared.state.written(output.len(), &mut after.woken);
             shared.output = output;
+            if was_full && shared.state.endpoint.wants_read() {
+                self.read_again(&mut shared, after);
+            }
             if let Err(error) = outcome {
                 self.end(&mut shared, Error::connection_lost(error), after);
             } else if shared.state.link().is_drained() {
@@ -324,6 +351,17 @@ impl<H: Host> Connection<H> {
             }
         }
         shared
+    }
+
+    /// Replies or messages that had piled up are gone: goes on with what was left alone.
+    fn read_again(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
+        if shared.stalled {
+            after.woken.wake(shared.reader.take());
+        } else if shared.reading == Reading::Free {
+            if let Some(this) = self.this.upgrade() {
+                self.host.resume(&this, shared);
+            }
+        }
     }
 
     /// Writes as much as the socket takes.
@@ -358,6 +396,10 @@ impl<H: Host> Connection<H> {
                 }),
             };
             match read {
+                // Whoever waits looks what time it is: the system begins to wait anew.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && flags == 0 => {
+                    return Ok(Read::Nothing);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -377,6 +419,7 @@ impl<H: Host> Connection<H> {
     /// Prepares an attempt to read: what comes from now on is news.
     pub(super) fn begin_read(shared: &mut Shared<H>) -> Option<Body> {
         shared.drained = true;
+        shared.state.link().set_being_read(true);
         shared.state.link().take_body()
     }
 
@@ -392,6 +435,7 @@ impl<H: Host> Connection<H> {
         if let Some(body) = body {
             shared.state.link().received_body(body);
         }
+        shared.state.link().set_being_read(false);
         match read {
             Err(error) => self.end(&mut shared, error, after),
             Ok(Read::Writable) => shared = self.flush(shared, true, after),
@@ -447,10 +491,8 @@ impl<H: Host> Connection<H> {
             // It may go on, or has to be done sooner than it thinks. Whoever calls keeps his
             // own time.
             after.woken.wake(shared.reader.take());
-        } else if shared.reading == Reading::Free && shared.state.endpoint.wants_read() {
-            if let Some(this) = self.this.upgrade() {
-                self.host.resume(&this, shared);
-            }
+        } else if shared.state.endpoint.wants_read() {
+            self.read_again(shared, after);
         }
     }
 
@@ -535,6 +577,7 @@ impl<H: Host> Connection<H> {
         if until.is_some_and(|until| until <= Instant::now()) {
             shared = self.handle(shared, after);
             shared = self.flush(shared, false, after);
+            self.give_up_writing(&mut shared, after);
         }
         drop(shared);
     }
@@ -553,6 +596,7 @@ impl<H: Host> Connection<H> {
                 // It may have been this thread's turn.
                 self.give_up_reading(&mut shared, &mut after);
             }
+            self.give_up_writing(&mut shared, &mut after);
             return;
         }
         let own = self.is_mine(&shared);
@@ -576,15 +620,18 @@ impl<H: Host> Connection<H> {
             shared.reader = Some(park::waker());
         }
         loop {
+            let mut was_full = false;
             if reads {
-                shared = self.handle(shared, &mut after);
-                shared = self.flush(shared, false, &mut after);
+                (shared, was_full) = self.handle_and_flush(shared, &mut after);
             }
             drop(shared);
             after.run();
             shared = self.lock();
             if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
                 break;
+            }
+            if was_full && shared.state.endpoint.wants_read() {
+                continue;
             }
             if writes && !shared.state.blocked {
                 writes = false;
@@ -655,7 +702,12 @@ impl<H: Host> Share for Connection<H> {
     fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<H::End>) -> R) -> R {
         let mut after = self.after();
         let mut shared = self.lock();
+        let had_ended = shared.state.ended().is_some();
         let result = f(&mut shared.state);
+        if let Some(error) = shared.state.ended().filter(|_| !had_ended) {
+            after.ended = Some(error.clone());
+            self.tear_down(&mut shared, &mut after);
+        }
         let later = match flush {
             Flush::Now | Flush::Look => false,
             Flush::Together => self.is_mine(&shared),
@@ -732,11 +784,18 @@ impl<H: Host> Wait for Connection<H> {
         let is_done = |shared: &mut Shared<H>| {
             !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
         };
-        while {
-            let mut shared = self.lock();
-            shared.state.ended().is_none() && !is_done(&mut shared)
-        } {
+        loop {
             thread.rest();
+            let mut shared = self.lock();
+            if shared.state.ended().is_some() || is_done(&mut shared) {
+                let mut after = self.after();
+                self.give_up_writing(&mut shared, &mut after);
+                drop(shared);
+                return;
+            }
+            // Another thread may end the stream.
+            shared.state.wake_with_senders(&park::waker());
+            drop(shared);
             self.drive(Some(id), thread, is_done);
         }
     }

@@ -14,7 +14,9 @@ use super::pool::{Job, Worker};
 use crate::connection::{Answers, Slot};
 use crate::context::{Connected, Peer};
 use crate::error::{Error, Result};
+use crate::frame::StreamId;
 use crate::proto::{Endpoint, server};
+use crate::service::Running;
 use crate::serving::Serving;
 
 /// A connection of a server.
@@ -106,9 +108,14 @@ impl Host for Home {
     const PASSES_ON: bool = false;
 
     fn call(&self, connection: &Arc<Hosted>, call: server::Call) {
-        let job = Job::Run(Arc::clone(connection), call);
-        if self.hub.pool.push(job) {
-            self.hub.rouse();
+        let id = call.id;
+        // What can't be served is answered here, also while no thread is left. What runs user
+        // code for long waits for its turn.
+        if let Some(running) = connection.start(call) {
+            let job = Job::Run(Arc::clone(connection), id, Box::new(running));
+            if self.hub.pool.push(job) {
+                self.hub.rouse();
+            }
         }
     }
 
@@ -121,8 +128,8 @@ impl Host for Home {
         }
         if let Some(at) = shared.state.link().timeout() {
             if shared.registration.timer.is_none_or(|timer| at < timer) {
-                shared.registration.timer = Some(at);
-                self.hub.set_timer(at, self.key);
+                let instead = shared.registration.timer.replace(at);
+                self.hub.set_timer(at, instead, self.key);
             }
         }
         let writes = shared.registration.writes;
@@ -182,25 +189,32 @@ impl Connection<Home> {
     }
 
     /// Runs a call that came while other threads were busy.
-    pub(super) fn run_call(self: &Arc<Self>, worker: &Worker, call: server::Call) {
-        if self.lock().state.link().slot(call.id).is_none() {
+    pub(super) fn run_call(self: &Arc<Self>, worker: &Worker, id: StreamId, running: Running) {
+        if self.lock().state.link().slot(id).is_none() {
             // Its time was up before its turn had come.
             return;
         }
         session::enter(self, 0);
-        self.answer(worker, call);
+        worker.enter_handler();
+        self.run(id, running);
+        worker.leave_handler();
         self.go_on(worker);
     }
 
     fn answer(self: &Arc<Self>, worker: &Worker, call: server::Call) {
         worker.enter_handler();
         let id = call.id;
-        let answers = Arc::clone(self) as Arc<dyn Answers>;
-        let connected = self.host.greeted.get().cloned().flatten();
-        if let Some(running) = self.host.serving.start(answers, connected, call) {
+        if let Some(running) = self.start(call) {
             self.run(id, running);
         }
         worker.leave_handler();
+    }
+
+    /// Gives a call to its service; `None` where it is answered already.
+    fn start(self: &Arc<Self>, call: server::Call) -> Option<Running> {
+        let answers = Arc::clone(self) as Arc<dyn Answers>;
+        let connected = self.host.greeted.get().cloned().flatten();
+        self.host.serving.start(answers, connected, call)
     }
 
     /// Goes on as the one who reads, if this thread is.
@@ -227,9 +241,14 @@ impl Connection<Home> {
                 shared = self.lock();
                 continue;
             }
+            let was_full = !shared.state.endpoint.wants_read();
             shared = self.flush(shared, false, &mut after);
             self.give_up_writing(&mut shared, &mut after);
             let ended = shared.state.ended().is_some();
+            if was_full && shared.state.endpoint.wants_read() {
+                // What was left alone can be looked at now.
+                continue;
+            }
             if ended || !shared.state.endpoint.wants_read() {
                 self.give_up_reading(&mut shared, &mut after);
                 break;
@@ -289,10 +308,6 @@ impl Connection<Home> {
             let home = &self.host;
             // What is watched in vain does no harm.
             let _ = home.watch(self, &mut shared.registration, (reads, false));
-            if shared.reading == Reading::Free && shared.state.endpoint.wants_read() {
-                // Requests may wait that were not looked at for want of room.
-                home.resume(self, &mut shared);
-            }
         }
         drop(shared);
     }
@@ -306,12 +321,10 @@ impl Connection<Home> {
         }
         // Whoever reads sees to it otherwise.
         if shared.reading == Reading::Free {
-            shared = self.handle(shared, &mut after);
-            shared = self.flush(shared, false, &mut after);
+            self.begin(&mut shared, false);
+            (shared, _) = self.handle_and_flush(shared, &mut after);
             self.give_up_writing(&mut shared, &mut after);
-            if shared.reading == Reading::Free {
-                self.give_up_reading(&mut shared, &mut after);
-            }
+            self.give_up_reading(&mut shared, &mut after);
         }
         drop(shared);
     }
@@ -328,10 +341,9 @@ impl Connection<Home> {
         }
         self.begin(&mut shared, false);
         for _ in 0..MOST_READS {
-            shared = self.handle(shared, &mut after);
-            shared = self.flush(shared, false, &mut after);
-            let ended = shared.state.ended().is_some();
-            if ended || !shared.state.endpoint.wants_read() || shared.drained {
+            let is_full;
+            (shared, is_full) = self.handle_and_flush(shared, &mut after);
+            if shared.state.ended().is_some() || is_full || shared.drained {
                 break;
             }
             let mut body = Self::begin_read(&mut shared);
@@ -358,11 +370,12 @@ impl Connection<Home> {
         self.host.take_over(self, &mut shared)
     }
 
-    /// Is not watched any more.
-    pub(super) fn end_hosting(&self) {
+    /// Is not watched any more; gives the time that the hub was asked to wait for.
+    pub(super) fn end_hosting(&self) -> Option<Instant> {
         let mut shared = self.lock();
         let _ = self
             .host
             .watch(self, &mut shared.registration, (false, false));
+        shared.registration.timer.take()
     }
 }

@@ -71,8 +71,12 @@ impl Hub {
         let _ = self.waker.wake();
     }
 
-    pub(super) fn set_timer(&self, at: Instant, key: usize) {
+    /// Looks at a connection then, and no more `instead`.
+    pub(super) fn set_timer(&self, at: Instant, instead: Option<Instant>, key: usize) {
         let mut inbox = self.inbox();
+        if let Some(instead) = instead {
+            inbox.timers.remove(&(instead, key));
+        }
         inbox.timers.insert((at, key));
         let too_late = |until: Option<Instant>| until.is_none_or(|until| at < until);
         let wake = inbox.sleeps_until.is_some_and(too_late);
@@ -149,7 +153,7 @@ impl Watch {
             let _ = self.poll.registry().deregister(&mut SourceFd(&file));
         }
         if self.quiet.is_some() {
-            self.hub.pool.ticking.store(false, Ordering::SeqCst);
+            self.hub.pool.stop_ticking();
         }
         outcome
     }
@@ -280,7 +284,9 @@ impl Watch {
         }
         for key in ended {
             if let Some((connection, _)) = self.connections.remove(&key) {
-                connection.end_hosting();
+                if let Some(at) = connection.end_hosting() {
+                    self.hub.inbox().timers.remove(&(at, key));
+                }
             }
         }
     }

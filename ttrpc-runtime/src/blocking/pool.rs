@@ -1,13 +1,17 @@
 //! The threads that run handlers: few while handlers are quick, more while they block.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::session;
 use super::host::Hosted;
-use crate::proto::server;
+use crate::connection::Answers;
+use crate::error::Error;
+use crate::frame::StreamId;
+use crate::service::Running;
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(2);
@@ -20,7 +24,7 @@ pub(super) enum Job {
     /// To handle what comes on a connection.
     Serve(Arc<Hosted>),
     /// To run a call.
-    Run(Arc<Hosted>, server::Call),
+    Run(Arc<Hosted>, StreamId, Box<Running>),
 }
 
 /// The threads of a server.
@@ -82,6 +86,13 @@ impl Worker {
         self.turns.fetch_add(1, Ordering::SeqCst);
         if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::SeqCst) {
             self.pool.stuck.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Leaves the handler that it may be in.
+    fn recover(&self) {
+        if self.turns.load(Ordering::SeqCst) % 2 == 1 {
+            self.leave_handler();
         }
     }
 
@@ -172,14 +183,22 @@ impl Pool {
         self.workers().push(Arc::clone(&worker));
         session::hire(Arc::clone(&worker));
         while let Some(job) = self.next() {
-            let (Job::Serve(connection) | Job::Run(connection, _)) = &job;
+            let (Job::Serve(connection) | Job::Run(connection, ..)) = &job;
             *worker.serves() = Some(Arc::clone(connection));
-            match job {
+            let connection = Arc::clone(connection);
+            let outcome = catch_unwind(AssertUnwindSafe(|| match job {
                 Job::Serve(connection) => connection.serve(&worker),
-                Job::Run(connection, call) => connection.run_call(&worker, call),
+                Job::Run(connection, id, running) => connection.run_call(&worker, id, *running),
+            }));
+            if outcome.is_err() {
+                // No handler, which would have failed its call alone: a handshake, or a bug.
+                worker.recover();
+                connection.close(Error::closed("what served the connection panicked"));
             }
+            drop(connection);
             session::leave();
-            *worker.serves() = None;
+            let served = worker.serves().take();
+            drop(served);
         }
         self.workers().retain(|other| !Arc::ptr_eq(other, &worker));
     }
@@ -249,7 +268,9 @@ impl Pool {
             if unchanged && turns % 2 == 1 && !worker.stuck.swap(true, Ordering::SeqCst) {
                 self.stuck.fetch_add(1, Ordering::SeqCst);
                 self.wary.store(WARY, Ordering::Relaxed);
-                if let Some(connection) = worker.serves().clone() {
+                // Whoever has the connection's lock may want this one.
+                let connection = worker.serves().clone();
+                if let Some(connection) = connection {
                     connection.take_from_handler();
                 }
             }
@@ -272,6 +293,20 @@ impl Pool {
         } else {
             Tick::Busy
         }
+    }
+
+    /// Whoever has looked after the threads goes away: others that need it take over.
+    pub(super) fn stop_ticking(&self) {
+        self.ticking.store(false, Ordering::SeqCst);
+        let mut served: Vec<_> = {
+            let workers = self.workers();
+            let served = workers.iter().filter_map(|worker| worker.serves().clone());
+            served.collect()
+        };
+        served.extend(self.jobs().queue.iter().map(|job| match job {
+            Job::Serve(connection) | Job::Run(connection, ..) => Arc::clone(connection),
+        }));
+        served.iter().for_each(|connection| connection.host.rouse());
     }
 
     /// Whether there are threads, or should be.

@@ -13,7 +13,8 @@ pub trait Service: Send + Sync + 'static {
     /// The service's name on the wire: `package.Service`.
     fn name(&self) -> &'static str;
 
-    /// Answers a call, by one of the methods of [`Call`].
+    /// Answers a call, by one of the methods of [`Call`]. What takes time belongs into the
+    /// handler that it is given: this is also asked where no thread is left for handlers.
     fn call(&self, call: Call) -> Reply;
 }
 

@@ -2,7 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+#[cfg(feature = "blocking")]
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+#[cfg(feature = "blocking")]
+use std::task::{Wake, Waker};
 
 use bytes::Bytes;
 
@@ -62,6 +66,34 @@ impl OpenCall {
             // Whoever has the sender does the work.
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl OpenCall {
+    /// Ends the stream when the context is cancelled, also while the thread that sends waits
+    /// and nobody looks for the replies.
+    pub(super) fn give_up_with(&self, ctx: &crate::context::Context) {
+        let asks = self.connection.asks();
+        let Some(mut watch) = ctx.watch().filter(|_| asks.is_threaded()) else {
+            return;
+        };
+        let waker = Waker::from(Arc::new(GiveUp(self.stream.clone())));
+        match Pin::new(&mut watch).poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => asks.keep(self.stream.id, watch),
+            Poll::Ready(()) => waker.wake(),
+        }
+    }
+}
+
+/// Gives a call up; whoever waits for it finds that its context is cancelled.
+#[cfg(feature = "blocking")]
+struct GiveUp(StreamRef);
+
+#[cfg(feature = "blocking")]
+impl Wake for GiveUp {
+    fn wake(self: Arc<Self>) {
+        self.0.streams.abandon(self.0.id);
     }
 }
 

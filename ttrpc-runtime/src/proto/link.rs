@@ -31,6 +31,9 @@ pub struct Link<S> {
     frame_deadline: Option<Instant>,
     attention: bool,
     draining: bool,
+    /// Whether somebody reads at this moment.
+    #[cfg(feature = "blocking")]
+    being_read: bool,
 }
 
 /// What time has run out.
@@ -52,6 +55,8 @@ impl<S: Default> Link<S> {
             frame_deadline: None,
             attention: false,
             draining: false,
+            #[cfg(feature = "blocking")]
+            being_read: false,
         }
     }
 
@@ -59,6 +64,14 @@ impl<S: Default> Link<S> {
     /// hand what came to [`received`](Self::received).
     pub fn take_body(&mut self) -> Option<Body> {
         self.decoder.take_body()
+    }
+
+    /// Says that somebody begins to read, or has read. Meanwhile others may look what has
+    /// run out of time, and leave the frames alone: what is being read may be the rest of one
+    /// that would now be found to need a buffer of its own.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn set_being_read(&mut self, being_read: bool) {
+        self.being_read = being_read;
     }
 
     /// Takes a large frame once nothing of it is missing.
@@ -171,6 +184,10 @@ impl<S: Default> Link<S> {
     /// The next frame, unless a full inbox forbids it.
     pub(super) fn next_frame(&mut self, now: Instant) -> Result<Option<Incoming>> {
         if self.stalled.is_some() {
+            return Ok(None);
+        }
+        #[cfg(feature = "blocking")]
+        if self.being_read {
             return Ok(None);
         }
         let incoming = self.decoder.decode()?;

@@ -1,7 +1,7 @@
 //! Deadlines hold, whatever the thread does meanwhile and whoever reads.
 
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -188,11 +188,13 @@ fn at_the_server_cancels_the_handler_and_answers_in_time() {
 #[test]
 fn at_the_server_are_answered_though_the_handler_goes_on() {
     let (release, released) = mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
+    let released = Arc::new(Mutex::new(released));
     let service = crate::support::Custom(move |call: ttrpc_runtime::blocking::Call| {
-        let released = released.lock().unwrap().recv();
-        released.unwrap();
-        call.unimplemented()
+        let released = Arc::clone(&released);
+        call.unary(Raw, move |_, request: Bytes| {
+            released.lock().unwrap().recv().unwrap();
+            Ok(request)
+        })
     });
     let (here, there) = UnixStream::pair().unwrap();
     let server = Server::builder()

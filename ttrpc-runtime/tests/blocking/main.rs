@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod calls;
+mod cancelling;
 mod deadlines;
+mod ends;
+mod faults;
 mod peer;
 mod support;
+mod threads;

@@ -189,7 +189,7 @@ pub fn patiently<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T
 }
 
 /// Far more than anything takes on the slowest machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until something is so.
 pub fn until(is_so: impl Fn() -> bool) {
@@ -212,4 +212,28 @@ pub fn waiting(socket: &UnixStream) -> usize {
 /// How many threads this process has.
 pub fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Runs a test in a process of its own.
+pub fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
+    const CHILD: &str = "TTRPC_BLOCKING_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return patiently(test);
+    }
+    let output = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 4096; exec \"$0\" --exact \"$1\" --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

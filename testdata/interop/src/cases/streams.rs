@@ -202,6 +202,12 @@ async fn early_reply_under_a_flood(pair: &Pair) -> Outcome {
     if pair.server.kind.is_go_before(8) {
         return not_applicable("Go before 1.2.8 dies of what crosses with the end of a stream");
     }
+    if pair.client.kind.is_go_before(2) {
+        // Late data is answered, by Go's servers as well.
+        return not_applicable(
+            "Go's clients before 1.2.2 may die of an answer that crosses with a stream's end",
+        );
+    }
     let client = pair.connect().await?;
     let requests = Streaming::from_iter((0..5000).map(|number| pattern(number, 100)));
     let reply = client.first(&Context::new(), requests).await;

@@ -1,0 +1,456 @@
+//! What goes wrong beneath a connection: interrupted calls, full buffers, peers that do
+//! not read or are gone.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ttrpc_runtime::blocking::{Client, Server, Streaming};
+use ttrpc_runtime::{Context, Limits, Listener};
+
+use crate::ends::{path, serve};
+use crate::peer::Peer;
+use crate::support::{
+    Calls, Echo, Pair, alone, bytes, number, patiently, threads, until, waiting, within,
+};
+
+/// A connection whose buffers hold next to nothing.
+#[allow(unsafe_code)]
+fn tiny() -> (UnixStream, UnixStream) {
+    let (here, there) = UnixStream::pair().unwrap();
+    for socket in [&here, &there] {
+        for option in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
+            let len: libc::c_int = 1;
+            let size = size_of_val(&len) as libc::socklen_t;
+            let file = socket.as_raw_fd();
+            // SAFETY: the pointer is to a number of that size.
+            let failed = unsafe {
+                libc::setsockopt(
+                    file,
+                    libc::SOL_SOCKET,
+                    option,
+                    (&raw const len).cast(),
+                    size,
+                )
+            };
+            assert_eq!(failed, 0);
+        }
+    }
+    (here, there)
+}
+
+fn serve_over(there: UnixStream) -> thread::JoinHandle<ttrpc_runtime::Result<()>> {
+    let server = Server::builder().service(Echo).build().unwrap();
+    thread::spawn(move || server.serve_connection(there))
+}
+
+/// All kinds of call, small and large, from some threads.
+fn use_it(client: &Client, threads: u64, rounds: u64, large: usize) {
+    thread::scope(|scope| {
+        for t in 0..threads {
+            scope.spawn(move || {
+                let ctx = Context::new();
+                for n in 0..rounds {
+                    let request = bytes(t << 32 | n);
+                    assert_eq!(client.echo(&ctx, request.clone()).unwrap(), request);
+                    if n % 10 == 0 {
+                        let message = Bytes::from(vec![n as u8; large]);
+                        assert!(client.echo(&ctx, message.clone()).unwrap() == message);
+                        let numbers = client.numbers(&ctx, 100).unwrap();
+                        assert!(numbers.map(|n| number(&n.unwrap())).eq(0..100));
+                        let numbers = Streaming::from_iter((0..100).map(bytes));
+                        assert_eq!(client.sum(&ctx, numbers).unwrap(), 4950);
+                        let requests = Streaming::from_iter(vec![message; 3]);
+                        let replies = client.chat(&ctx, requests).unwrap();
+                        assert_eq!(replies.map(|m| m.unwrap().len()).sum::<usize>(), 3 * large);
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn short_reads_and_writes() {
+    patiently(|| {
+        let (here, there) = tiny();
+        let serving = serve_over(there);
+        let client = Client::new(here).unwrap();
+        use_it(&client, 1, 30, 100_000);
+        use_it(&client, 6, 20, 50_000);
+        drop(client);
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn large_messages_both_ways_at_once_on_tiny_buffers() {
+    patiently(|| {
+        for len in [1 << 20, (4 << 20) - 100] {
+            let (here, there) = tiny();
+            let serving = serve_over(there);
+            let client = Client::new(here).unwrap();
+            let message = Bytes::from(vec![3; len]);
+            // From one thread, which has to read while it writes.
+            let requests = Streaming::from_iter(vec![message.clone(); 4]);
+            let replies = client.chat(&Context::new(), requests).unwrap();
+            assert!(replies.map(|reply| reply.unwrap().len()).eq([len; 4]));
+            let (sender, requests) = Streaming::channel(1);
+            let mut replies = client.chat(&Context::new(), requests).unwrap();
+            for _ in 0..4 {
+                sender.send(message.clone()).unwrap();
+            }
+            drop(sender);
+            for _ in 0..4 {
+                assert!(replies.message().unwrap().unwrap() == message);
+            }
+            assert!(client.echo(&Context::new(), message.clone()).unwrap() == message);
+            drop((replies, client));
+            serving.join().unwrap().unwrap();
+        }
+    });
+}
+
+/// The end of the requests may be what does not fit any more.
+#[test]
+fn the_last_frame_of_a_stream_comes_though_its_sender_is_gone() {
+    patiently(|| {
+        for round in 0..200usize {
+            let (here, there) = tiny();
+            let client = Client::new(here).unwrap();
+            let (sender, requests) = Streaming::channel(1);
+            thread::scope(|scope| {
+                let sums = scope.spawn(|| client.sum(&Context::new(), requests));
+                let mut peer = Peer(there);
+                // It reads, slowly, up to the end of the stream, and answers.
+                let answers = scope.spawn(move || {
+                    let (id, ..) = peer.next().unwrap();
+                    let mut count = 0;
+                    loop {
+                        let (_, _, flags, _) = peer.next().unwrap();
+                        if flags & 1 != 0 {
+                            break;
+                        }
+                        count += 1;
+                    }
+                    // Payload: the count.
+                    let mut data = vec![0x12, 8];
+                    data.extend(bytes(count));
+                    peer.frame(id, 2, 0, &data);
+                    peer
+                });
+                for n in 0..20 {
+                    sender.send(Bytes::from(vec![n; 1 + round * 7])).unwrap();
+                }
+                drop(sender);
+                assert_eq!(sums.join().unwrap().unwrap(), 20);
+                drop(answers.join().unwrap());
+            });
+        }
+    });
+}
+
+static INTERRUPTIONS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn interrupted(_: libc::c_int) {
+    INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Interrupts every thread of the process all the time, except the one that does it.
+#[allow(unsafe_code)]
+fn interrupt(done: &AtomicBool) {
+    // SAFETY: the handler does nothing but to count; there is no SA_RESTART.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = interrupted as extern "C" fn(libc::c_int) as usize;
+        libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
+    }
+    // SAFETY: they have no preconditions; a thread that has ended is an error.
+    let (process, me) = unsafe { (libc::getpid(), libc::syscall(libc::SYS_gettid)) };
+    while !done.load(Ordering::Relaxed) {
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let task: i64 = task.unwrap().file_name().to_str().unwrap().parse().unwrap();
+            if task != me {
+                // SAFETY: as above.
+                unsafe { libc::syscall(libc::SYS_tgkill, process, task, libc::SIGUSR1) };
+            }
+        }
+        thread::sleep(Duration::from_micros(300));
+    }
+}
+
+#[test]
+fn interrupted_system_calls() {
+    alone("faults::interrupted_system_calls", || {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| interrupt(&done));
+            until(|| INTERRUPTIONS.load(Ordering::Relaxed) > 10);
+            let (server, path, serving) = serve(Server::builder());
+            let client = Client::connect(&path).unwrap();
+            use_it(&client, 1, 100, 300_000);
+            use_it(&client, 4, 100, 100_000);
+            let (here, there) = tiny();
+            let over = serve_over(there);
+            use_it(&Client::new(here).unwrap(), 2, 20, 100_000);
+            over.join().unwrap().unwrap();
+            // Deadlines and cancellations are found all the same.
+            let (here, _there) = UnixStream::pair().unwrap();
+            let ignored = Client::new(here).unwrap();
+            for millis in [5, 40, 200] {
+                let begun = Instant::now();
+                assert!(ignored.echo(&within(millis), "x").unwrap_err().is_timeout());
+                let took = begun.elapsed();
+                assert!(took >= Duration::from_millis(millis), "{took:?}");
+                assert!(took < Duration::from_secs(10), "{took:?}");
+            }
+            let (ctx, canceller) = Context::new().with_cancel();
+            let cancels = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(30));
+                canceller.cancel();
+            });
+            assert!(ignored.echo(&ctx, "x").unwrap_err().is_cancelled());
+            cancels.join().unwrap();
+            drop(client);
+            server.shutdown(Duration::MAX);
+            serving.join().unwrap().unwrap();
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(INTERRUPTIONS.load(Ordering::Relaxed) > 100);
+    });
+}
+
+#[test]
+fn a_peer_that_is_gone_is_no_signal() {
+    alone("faults::a_peer_that_is_gone_is_no_signal", || {
+        // SAFETY: nothing in this process relies on the signal.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        }
+        let (server, path, serving) = serve(Server::builder());
+        let base = threads();
+        let client = Client::connect(&path).unwrap();
+        client.echo(&Context::new(), "x").unwrap();
+        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        until(|| threads() == base);
+        let open = descriptors();
+        for round in 0..100 {
+            let mut peer = Peer(UnixStream::connect(&path).unwrap());
+            peer.request(1, 0, "test.Echo", "Unary", b"sleep 3", 0);
+            peer.request(3, 1, "test.Echo", "Numbers", &bytes(1_000_000), 0);
+            if round % 2 == 0 {
+                let _ = peer.0.write_all(b"\0\0\x10");
+            }
+            drop(peer);
+            let (here, there) = UnixStream::pair().unwrap();
+            drop(there);
+            let gone = Client::new(here).unwrap();
+            assert!(gone.echo(&Context::new(), "x").unwrap_err().is_closed());
+        }
+        assert_eq!(client.echo(&Context::new(), "x").unwrap(), "x");
+        until(|| format!("{server:?}").contains("connections: 1"));
+        // Threads that have ended take what wakes them with them.
+        until(|| threads() == base);
+        assert!(descriptors() <= open, "{} and {open}", descriptors());
+        server.close();
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_nobody_else_up() {
+    patiently(|| {
+        let limits = |limits: &mut Limits| limits.backlog_bytes = 100_000;
+        let mut small = Limits::default();
+        limits(&mut small);
+        let (server, path, serving) = serve(Server::builder().max_threads(3).limits(small));
+        let mut deaf = UnixStream::connect(&path).unwrap();
+        deaf.set_nonblocking(true).unwrap();
+        // Requests until no more are taken: what is answered piles up, with an end to it.
+        let mut frames = Peer(UnixStream::pair().unwrap().0);
+        let mut sent = 0;
+        let (mine, theirs) = UnixStream::pair().unwrap();
+        frames.0 = mine;
+        frames.request(1, 0, "test.Echo", "Unary", &[7; 20_000], 0);
+        let mut frame = vec![0; waiting(&theirs)];
+        std::io::Read::read_exact(&mut &theirs, &mut frame).unwrap();
+        let mut id = 1u32;
+        let begun = Instant::now();
+        let mut last = Instant::now();
+        'flood: while last.elapsed() < Duration::from_millis(300) {
+            frame[4..8].copy_from_slice(&id.to_be_bytes());
+            let mut at = 0;
+            while at < frame.len() {
+                match deaf.write(&frame[at..]) {
+                    Ok(len) => (at, last) = (at + len, Instant::now()),
+                    Err(_) if last.elapsed() > Duration::from_millis(300) => break 'flood,
+                    Err(_) => thread::sleep(Duration::from_millis(1)),
+                }
+            }
+            id += 2;
+            sent += frame.len();
+            assert!(sent < 64 << 20 && begun.elapsed() < Duration::from_secs(20));
+        }
+        // Streams to peers that do not read take a thread each, and wait.
+        let mut streams = Peer(UnixStream::connect(&path).unwrap());
+        streams.request(1, 1, "test.Echo", "Numbers", &bytes(10_000_000), 0);
+        let client = Client::connect(&path).unwrap();
+        for n in 0..200 {
+            assert_eq!(client.echo(&within(20_000), bytes(n)).unwrap(), bytes(n));
+        }
+        // Once the peer reads, it gets all that it has asked for.
+        deaf.set_nonblocking(false).unwrap();
+        let mut deaf = Peer(deaf);
+        let reads = thread::spawn(move || {
+            let mut count = 0;
+            deaf.0
+                .set_read_timeout(Some(Duration::from_millis(1500)))
+                .unwrap();
+            while let Some((_, _, _, data)) = deaf.next() {
+                assert!(data.len() >= 20_000);
+                count += 1;
+            }
+            count
+        });
+        assert_eq!(reads.join().unwrap(), (id - 1) / 2);
+        server.close();
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn no_descriptors_left() {
+    alone("faults::no_descriptors_left", || {
+        let path = path();
+        let complaints = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&complaints);
+        let (tell, told) = mpsc::channel();
+        let tell = std::sync::Mutex::new(tell);
+        let server = Server::builder()
+            .service(Echo)
+            .on_accept_error(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tell.lock().unwrap().send(()).unwrap();
+            })
+            .build()
+            .unwrap();
+        let (serves, listener) = (server.clone(), Listener::bind(&path).unwrap());
+        let serving = thread::spawn(move || serves.serve(listener));
+        let before = Client::connect(&path).unwrap();
+        before.echo(&Context::new(), "x").unwrap();
+        let socket = UnixStream::connect(&path).unwrap();
+        until(|| format!("{server:?}").contains("connections: 2"));
+        let mut files = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            files.push(file);
+        }
+        drop(files.pop());
+        let late = UnixStream::connect(&path).unwrap();
+        told.recv().unwrap();
+        // Those that are there go on meanwhile, also from a thread that has no bell.
+        let (ctx, canceller) = Context::new().with_cancel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert_eq!(
+                    before.echo(&Context::new(), "sleep 50").unwrap(),
+                    "sleep 50"
+                )
+            });
+            let waits = scope.spawn(|| before.echo(&ctx, "wait x").unwrap_err());
+            thread::sleep(Duration::from_millis(100));
+            canceller.cancel();
+            assert!(waits.join().unwrap().is_cancelled());
+        });
+        files.clear();
+        let client = Client::new(late).unwrap();
+        assert_eq!(client.echo(&Context::new(), "x").unwrap(), "x");
+        assert_eq!(complaints.load(Ordering::Relaxed), 1);
+        drop(socket);
+        server.close();
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_stalled_reader_that_has_to_write_still_keeps_the_time() {
+    patiently(|| {
+        let (here, there) = tiny();
+        let mut server = Limits::default();
+        // A server that reads no more as soon as something waits to be written.
+        server.backlog_bytes = 1;
+        let server = Server::builder()
+            .service(Echo)
+            .limits(server)
+            .build()
+            .unwrap();
+        let serving = thread::spawn(move || server.serve_connection(there));
+        let mut limits = Limits::default();
+        (limits.inbox_bytes, limits.stall_timeout) = (10_000, Duration::from_millis(200));
+        let client = Client::builder().limits(limits).over(here).unwrap();
+        let mut unread = client.numbers(&Context::new(), 1_000_000).unwrap();
+        let message = Bytes::from(vec![1; 1 << 20]);
+        assert!(client.echo(&Context::new(), message.clone()).unwrap() == message);
+        let error = loop {
+            match unread.message() {
+                Ok(message) => assert!(message.is_some()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), ttrpc_runtime::Code::RESOURCE_EXHAUSTED);
+        drop((unread, client));
+        // It may have been in the middle of a message.
+        drop(serving.join().unwrap());
+    });
+}
+
+/// Whoever waits to write reads too once nobody else does.
+#[test]
+fn a_writer_reads_when_the_reader_has_left() {
+    patiently(|| {
+        let (here, there) = tiny();
+        let mut limits = Limits::default();
+        limits.backlog_bytes = 1;
+        let server = Server::builder()
+            .service(Echo)
+            .limits(limits)
+            .build()
+            .unwrap();
+        let serving = thread::spawn(move || server.serve_connection(there));
+        let mut limits = Limits::default();
+        limits.inbox_bytes = 1 << 30;
+        let client = Client::builder().limits(limits).over(here).unwrap();
+        let unread = client.numbers(&Context::new(), 300_000).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        assert_eq!(client.echo(&Context::new(), "x").unwrap(), "x");
+                    }
+                });
+                scope.spawn(|| {
+                    let message = Bytes::from(vec![1; 200_000]);
+                    assert!(client.echo(&Context::new(), message.clone()).unwrap() == message);
+                });
+            }
+        });
+        assert_eq!(unread.map(Result::unwrap).count(), 300_000);
+        drop(client);
+        serving.join().unwrap().unwrap();
+    });
+}
+
+/// Tests of Pair that only differ in what is beneath.
+#[test]
+fn a_server_of_one_thread_does_all_of_it() {
+    patiently(|| {
+        let pair = Pair::with(|server| server.max_threads(1), |client| client);
+        use_it(&pair.client, 1, 50, 500_000);
+        pair.end().unwrap();
+    });
+}
