@@ -77,6 +77,8 @@ pub fn generate(request: impl Into<Bytes>) -> Result<Vec<u8>, Error> {
     let result = options
         .map_err(Error::Problems)
         .and_then(|options| run::run(&request, &options));
+    // As large as the response, and no longer needed.
+    drop(request);
     match result {
         Err(error @ Error::Problems(_)) => Ok(response::encode(Err(error.to_string()))),
         result => result.map(|outputs| response::encode(Ok(outputs))),

@@ -12,6 +12,9 @@ const SUPPORTED_FEATURES: u64 = 1 | 2;
 pub(crate) const MINIMUM_EDITION: i32 = 998;
 pub(crate) const MAXIMUM_EDITION: i32 = 1001;
 
+/// More than the tags and lengths of a file take.
+const ROOM: usize = 32;
+
 /// Encodes what was generated, or why nothing was.
 ///
 /// Features and editions are always there: without them buf hides the error.
@@ -28,6 +31,8 @@ pub(crate) fn encode(result: Result<Vec<Output>, String>) -> Vec<u8> {
         file: Vec::new(),
     };
     let mut bytes = response.encode_to_vec();
+    let size = |output: &Output| output.name.len() + output.content.len() + ROOM;
+    bytes.reserve(outputs.iter().map(size).sum());
     response = PluginResponse::default();
     for Output { name, content, .. } in outputs {
         // Encoded messages in a row are one message. Each text is freed once it is written.
