@@ -72,6 +72,14 @@ impl Home {
         self.greeted.get().is_some()
     }
 
+    /// Has something done by one of the pool's threads, or by the hub if none is left.
+    fn push(&self, job: Job) {
+        let pool = &self.hub.pool;
+        if pool.push(job) || pool.is_exhausted() {
+            self.hub.rouse();
+        }
+    }
+
     /// Wakes whoever ticks.
     pub(super) fn rouse(&self) {
         self.hub.rouse();
@@ -114,7 +122,7 @@ impl Host for Home {
         // code for long waits for its turn.
         if let Some(running) = connection.start(call) {
             let job = Job::Run(Arc::clone(connection), id, Box::new(running));
-            self.hub.pool.push(job);
+            self.push(job);
         }
     }
 
@@ -153,10 +161,7 @@ impl Host for Home {
 
     fn resume(&self, connection: &Arc<Hosted>, shared: &mut Shared<Self>) {
         shared.reading = Reading::Queued;
-        self.hub.pool.push(Job::Serve(Arc::clone(connection)));
-        if self.hub.pool.is_exhausted() {
-            self.hub.rouse();
-        }
+        self.push(Job::Serve(Arc::clone(connection)));
     }
 
     fn ended(&self, _: &Error) {

@@ -133,17 +133,21 @@ impl Pool {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job; those of one connection are done in order.
-    pub(super) fn push(self: &Arc<Self>, job: Job) {
+    /// Adds a job; those of one connection are done in order. Says whether somebody has to
+    /// look whether a thread comes to do it.
+    pub(super) fn push(self: &Arc<Self>, job: Job) -> bool {
         let mut jobs = self.jobs();
         jobs.queue.push_back(job);
         self.waiting.store(jobs.queue.len(), Ordering::Relaxed);
         if jobs.idle > 0 {
             drop(jobs);
             self.wanted.notify_one();
-        } else if jobs.threads == 0 || self.is_wary() {
+            return false;
+        }
+        if jobs.threads == 0 || self.is_wary() {
             self.grow(jobs);
         }
+        !self.ticking.load(Ordering::SeqCst)
     }
 
     /// Starts one more thread, if there may be one and the system has one.
