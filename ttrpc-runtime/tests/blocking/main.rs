@@ -4,9 +4,11 @@
 
 mod calls;
 mod cancelling;
+mod crowds;
 mod deadlines;
 mod ends;
 mod faults;
 mod peer;
+mod streams;
 mod support;
 mod threads;
