@@ -7,7 +7,9 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::call::OpenCall;
-pub(crate) use self::settings::{OnClose, Settings, client_options};
+#[cfg(feature = "blocking")]
+pub(crate) use self::settings::OnClose;
+pub(crate) use self::settings::{Settings, client_options};
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
 use crate::connection::{Asks, BoxFuture};
 use crate::context::Context;
