@@ -51,7 +51,8 @@ fn of_threads_with_deadlines_and_cancellations() {
                 });
             }
         });
-        pair.end().unwrap();
+        // Answers that nobody waits for any more may be left unread.
+        drop(pair.end());
     });
 }
 

@@ -2,10 +2,12 @@
 #![cfg(feature = "blocking")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod buffers;
 mod calls;
 mod cancelling;
 mod crowds;
 mod deadlines;
+mod doors;
 mod ends;
 mod faults;
 mod peer;
