@@ -68,10 +68,9 @@ impl Body {
     /// are missing: no more may be read.
     pub fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
         let missing = self.missing();
-        if self.data.len() >= PROVEN_LEN || self.data.len() == self.data.capacity() {
-            if self.data.capacity() - self.data.len() < missing {
-                self.data.reserve_exact(missing + spare(self.len));
-            }
+        let room = self.data.capacity() - self.data.len();
+        if room == 0 || (self.data.len() >= PROVEN_LEN && room < missing) {
+            self.data.reserve_exact(missing + spare(self.len));
         }
         (&mut self.data, missing)
     }
