@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use protoc_gen_ttrpc::Builder;
-use support::{CASES, case_file, protos, scratch, succeed};
+use support::{CASES, TWINS, case_file, protos, scratch, succeed};
 
 const LIBRARY: &str = r#"//! A library that offers the generated code.
 #![deny(missing_docs, missing_debug_implementations)]
@@ -207,9 +207,8 @@ tokio = {{ version = "1", features = ["io-util", "macros", "rt"] }}
         let builder = builder.clone().out_dir(root.join("src").join(directory));
         builder.generate(files).unwrap();
     };
-    let twins = ["twins/v2/shim.proto", "twins/v3/shim.proto"];
     let all = CASES.map(case_file).into_iter();
-    let all: Vec<PathBuf> = all.chain(twins.map(|twin| protos().join(twin))).collect();
+    let all: Vec<PathBuf> = all.chain(TWINS.map(|twin| protos().join(twin))).collect();
     generate(&both, "protos", &all);
     let elsewhere = both
         .clone()
@@ -238,7 +237,7 @@ tokio = {{ version = "1", features = ["io-util", "macros", "rt"] }}
             .clone()
             .option("messages", messages)
             .option("extern_path", format!(".twins.v2=crate::{from}"));
-        let twins = twins.map(|twin| protos().join(twin));
+        let twins = TWINS.map(|twin| protos().join(twin));
         generate(&builder, &format!("partly/{messages}"), &twins);
         let left_out = format!("src/partly/{messages}/twins_v2_shim.rs");
         assert!(!root.join(left_out).exists());
@@ -264,7 +263,7 @@ tokio = {{ version = "1", features = ["io-util", "macros", "rt"] }}
     generate(&moved, "moved", &[case_file("greeter")]);
 
     let called = CASES.map(|case| format!("{case}.proto")).into_iter();
-    let called = called.chain(twins.map(str::to_owned)).chain(young);
+    let called = called.chain(TWINS.map(str::to_owned)).chain(young);
     let suite = calls::suite(&root.join("src"), &called.collect::<Vec<_>>());
     fs::create_dir(root.join("tests")).unwrap();
     fs::write(root.join("tests/calls.rs"), suite).unwrap();
