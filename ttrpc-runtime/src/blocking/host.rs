@@ -71,6 +71,14 @@ impl Home {
         self.greeted.get().is_some()
     }
 
+    /// Has something done by one of the pool's threads, or by the hub if none is left.
+    fn push(&self, job: Job) {
+        let pool = &self.hub.pool;
+        if pool.push(job) || pool.is_exhausted() {
+            self.hub.rouse();
+        }
+    }
+
     /// Wakes whoever ticks.
     pub(super) fn rouse(&self) {
         self.hub.rouse();
@@ -113,9 +121,7 @@ impl Host for Home {
         // code for long waits for its turn.
         if let Some(running) = connection.start(call) {
             let job = Job::Run(Arc::clone(connection), id, Box::new(running));
-            if self.hub.pool.push(job) {
-                self.hub.rouse();
-            }
+            self.push(job);
         }
     }
 
@@ -154,10 +160,7 @@ impl Host for Home {
 
     fn resume(&self, connection: &Arc<Hosted>, shared: &mut Shared<Self>) {
         shared.reading = Reading::Queued;
-        let job = Job::Serve(Arc::clone(connection));
-        if self.hub.pool.push(job) || self.hub.pool.is_exhausted() {
-            self.hub.rouse();
-        }
+        self.push(Job::Serve(Arc::clone(connection)));
     }
 
     fn ended(&self, _: &Error) {

@@ -133,8 +133,8 @@ impl Pool {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job; those of one connection are done in order. Says whether it may take
-    /// somebody who ticks to have it done.
+    /// Adds a job; those of one connection are done in order. Says whether somebody has to
+    /// look whether a thread comes to do it.
     pub(super) fn push(self: &Arc<Self>, job: Job) -> bool {
         let mut jobs = self.jobs();
         jobs.queue.push_back(job);

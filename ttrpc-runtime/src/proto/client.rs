@@ -195,12 +195,13 @@ impl<S: Default> Connection<S> {
         self.end(id, end)
     }
 
-    /// Ends a stream with an error: what waits to be received is not waited for.
-    fn end_at_once(&mut self, id: StreamId, error: Error) -> Option<S> {
+    /// Ends a stream with an error: what waits to be received is not waited for. The server
+    /// is told, unless it knows as well.
+    fn end_at_once(&mut self, id: StreamId, error: Error, knows: bool) -> Option<S> {
         let stream = self.link.streams.get_mut(&id)?;
         if !matches!(stream.receiving, Receiving::Ended(_)) {
             stream.inbox.clear();
-            if self.send_cancel {
+            if self.send_cancel || !knows {
                 self.put_given_up(id);
             }
         }
@@ -291,7 +292,7 @@ impl<S: Default> Endpoint for Connection<S> {
         loop {
             let ended = if let Some(expired) = self.link.expire(now)? {
                 match expired {
-                    Expired::Deadline(id) => self.end_at_once(id, Error::timeout()),
+                    Expired::Deadline(id) => self.end_at_once(id, Error::timeout(), true),
                     Expired::Stalled(id) => {
                         let status = stalled(&self.link.limits);
                         self.put_given_up(id);
@@ -348,8 +349,8 @@ impl<S: Default> Endpoint for Connection<S> {
                 None
             }
             Ok(()) => None,
-            // There is no frame that says so: the call ends here alone.
-            Err(error) => self.end_at_once(id, error),
+            // There is no frame that says so: to the server it is a call that is given up.
+            Err(error) => self.end_at_once(id, error, false),
         }
     }
 

@@ -2,11 +2,15 @@
 #![cfg(feature = "blocking")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod buffers;
 mod calls;
 mod cancelling;
+mod crowds;
 mod deadlines;
+mod doors;
 mod ends;
 mod faults;
 mod peer;
+mod streams;
 mod support;
 mod threads;

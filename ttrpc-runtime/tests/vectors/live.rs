@@ -115,12 +115,6 @@ fn panicking() -> Result<Bytes> {
     panic!("as it was asked to")
 }
 
-/// Whether a vector can be replayed here, where the clock goes by itself.
-pub fn can_replay(vector: &Vector) -> bool {
-    let is_time = |step: &Step| matches!(step, Step::Advance(_));
-    !vector.rounds().iter().any(|round| is_time(round.step))
-}
-
 /// Replays a vector against a server of its own.
 pub async fn replay(vector: &Vector) -> Result<(), String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -17,6 +17,8 @@ mod live;
 mod notation;
 mod replay;
 mod server;
+#[cfg(feature = "blocking")]
+mod threads;
 
 use std::collections::BTreeSet;
 
@@ -99,8 +101,24 @@ async fn a_server_on_a_socket_answers_with_the_same_bytes() {
         if file.end == End::Client || updates() {
             continue;
         }
-        for vector in file.vectors.iter().filter(|v| live::can_replay(v)) {
+        for vector in file.vectors.iter().filter(|v| v.is_timeless()) {
             let result = live::replay(vector).await;
+            failures.extend(result.err().map(|why| format!("{}: {why}", file.name)));
+        }
+    }
+    check(failures);
+}
+
+#[cfg(feature = "blocking")]
+#[test]
+fn a_blocking_server_on_a_socket_answers_with_the_same_bytes() {
+    let mut failures = Vec::new();
+    for file in file::read_all() {
+        if file.end == End::Client || updates() {
+            continue;
+        }
+        for vector in file.vectors.iter().filter(|v| v.is_timeless()) {
+            let result = threads::replay(vector);
             failures.extend(result.err().map(|why| format!("{}: {why}", file.name)));
         }
     }

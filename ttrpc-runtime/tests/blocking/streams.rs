@@ -1,0 +1,252 @@
+//! Streams that end early, fail, pass through proxies and interceptors.
+
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ttrpc_runtime::blocking::{
+    Body, Call, Client, Interceptor, Invocation, Next, Reply, Sender, Server, Streaming,
+};
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{Code, Context, Error, Result, Status};
+
+use crate::ends::serve;
+use crate::support::{Calls, Custom, Pair, alone, bytes, number, patiently, threads, until};
+
+fn endless() -> impl Iterator<Item = Bytes> + Send {
+    std::iter::repeat_with(|| Bytes::from(vec![1; 1000]))
+}
+
+/// Ends each call after its first request.
+fn hasty(call: Call) -> Reply {
+    match call.method() {
+        "Sum" => call.client_streaming(Raw, |_, mut requests: Streaming<Bytes>| {
+            Ok(requests.message()?.unwrap_or_default())
+        }),
+        "Fail" => call.client_streaming(Raw, |_, _: Streaming<Bytes>| -> Result<Bytes> {
+            Err(Status::aborted("enough").into())
+        }),
+        _ => call.bidi_streaming(Raw, |_, mut requests: Streaming<Bytes>| {
+            Ok(Streaming::from_iter(requests.message()?))
+        }),
+    }
+}
+
+#[test]
+fn that_the_server_ends_early_stop_their_senders() {
+    patiently(|| {
+        let pair = Pair::custom(hasty);
+        let ctx = Context::new();
+        let sum = |method: &str, requests| -> Result<Bytes> {
+            let client = &pair.client;
+            client.client_streaming(Raw, &ctx, "test.Custom", method, requests)
+        };
+        let produced =
+            || Streaming::produce(|s: Sender<Bytes>| endless().try_for_each(|m| s.send(m)));
+        for _ in 0..20 {
+            assert_eq!(
+                sum("Sum", Streaming::from_iter(endless())).unwrap().len(),
+                1000
+            );
+            assert_eq!(sum("Sum", produced()).unwrap().len(), 1000);
+            let error = sum("Fail", produced()).unwrap_err();
+            assert_eq!(error.status(), Some(&Status::aborted("enough")));
+            let (sender, requests) = Streaming::channel(1);
+            let sends = thread::spawn(move || endless().try_for_each(|m| sender.send(m)));
+            assert_eq!(sum("Sum", requests).unwrap().len(), 1000);
+            assert!(sends.join().unwrap().unwrap_err().is_cancelled());
+            for requests in [Streaming::from_iter(endless()), produced()] {
+                let client = &pair.client;
+                let replies: Result<Streaming<Bytes>> =
+                    client.bidi_streaming(Raw, &ctx, "test.Custom", "Chat", requests);
+                assert_eq!(replies.unwrap().map(Result::unwrap).count(), 1);
+            }
+        }
+        assert_eq!(pair.echo(&ctx, "goes on").unwrap(), "goes on");
+        pair.end().unwrap();
+    });
+}
+
+#[test]
+fn of_requests_that_fail_end_the_call_with_that_error() {
+    patiently(|| {
+        let pair = Pair::new();
+        let ctx = Context::new();
+        let broken = || {
+            let error: Error = Status::data_loss("broken").into();
+            Streaming::from_results([Ok(bytes(1)), Err(error), Ok(bytes(2))])
+        };
+        let is_broken =
+            |error: Error| assert_eq!(error.status(), Some(&Status::data_loss("broken")));
+        is_broken(pair.sum(&ctx, broken()).unwrap_err());
+        let replies = pair.chat(&ctx, broken()).unwrap();
+        is_broken(replies.filter_map(Result::err).next().unwrap());
+        let produced = Streaming::produce(|sender| {
+            sender.send(bytes(1))?;
+            Err(Status::data_loss("broken").into())
+        });
+        is_broken(pair.sum(&ctx, produced).unwrap_err());
+        let panics = Streaming::produce(|_: Sender<Bytes>| panic!("as it should"));
+        let replies = pair.chat(&ctx, panics).unwrap();
+        let error = replies.filter_map(Result::err).next().unwrap();
+        assert_eq!(error.code(), Code::INTERNAL);
+        assert_eq!(pair.echo(&ctx, "goes on").unwrap(), "goes on");
+        pair.end().unwrap();
+    });
+}
+
+#[test]
+fn that_nobody_sends() {
+    patiently(|| {
+        let produced =
+            Streaming::produce(|sender| (0..1000).try_for_each(|n| sender.send(bytes(n))));
+        assert!(produced.map(|n| number(&n.unwrap())).eq(0..1000));
+        let (sender, mut streaming) = Streaming::channel(3);
+        (0..3).for_each(|n| sender.send(n).unwrap());
+        assert_eq!(streaming.message().unwrap(), Some(0));
+        let sends = thread::spawn(move || (3..9).try_for_each(|n| sender.send(n)));
+        assert!(streaming.map(Result::unwrap).eq(1..9));
+        sends.join().unwrap().unwrap();
+        // What was sent before the stream belongs to a call comes first.
+        let pair = Pair::new();
+        let (sender, requests) = Streaming::channel(4);
+        (0..4).for_each(|n| sender.send(bytes(n)).unwrap());
+        let replies = pair.chat(&Context::new(), requests).unwrap();
+        (4..8).for_each(|n| sender.send(bytes(n)).unwrap());
+        drop(sender);
+        assert!(replies.map(|n| number(&n.unwrap())).eq(0..8));
+        pair.end().unwrap();
+    });
+}
+
+/// Passes every call on to another server.
+fn proxy(upstream: Client) -> impl Fn(Call) -> Reply {
+    const TO: &str = "test.Echo";
+    move |call| {
+        let up = upstream.clone();
+        match call.method() {
+            "Unary" => call.unary(Raw, move |ctx, r: Bytes| -> Result<Bytes> {
+                up.unary(Raw, &ctx, TO, "Unary", r)
+            }),
+            "Numbers" => call.server_streaming(Raw, move |ctx, r: Bytes| {
+                up.server_streaming::<_, _, Bytes>(Raw, &ctx, TO, "Numbers", r)
+            }),
+            "Sum" => call.client_streaming(Raw, move |ctx, r: Streaming<Bytes>| -> Result<Bytes> {
+                up.client_streaming(Raw, &ctx, TO, "Sum", r)
+            }),
+            _ => call.bidi_streaming(Raw, move |ctx, r: Streaming<Bytes>| {
+                up.bidi_streaming::<_, _, Bytes>(Raw, &ctx, TO, "Chat", r)
+            }),
+        }
+    }
+}
+
+const AT: &str = "test.Custom";
+
+#[test]
+fn through_a_proxy() {
+    patiently(|| {
+        let upstream = Pair::new();
+        let pair = Pair::custom(proxy(upstream.client.clone()));
+        let (client, ctx) = (&pair.client, Context::new());
+        for _ in 0..5 {
+            assert_eq!(pair.custom(&ctx, "Unary", "hello").unwrap(), "hello");
+            let numbers: Result<Streaming<Bytes>> =
+                client.server_streaming(Raw, &ctx, AT, "Numbers", bytes(5000));
+            assert!(numbers.unwrap().map(|n| number(&n.unwrap())).eq(0..5000));
+            let requests = Streaming::from_iter((0..5000).map(bytes));
+            let sum: Bytes = client
+                .client_streaming(Raw, &ctx, AT, "Sum", requests)
+                .unwrap();
+            assert_eq!(number(&sum), (0..5000).sum());
+            let requests = Streaming::from_iter((0..5000).map(bytes));
+            let chat: Result<Streaming<Bytes>> =
+                client.bidi_streaming(Raw, &ctx, AT, "Chat", requests);
+            assert!(chat.unwrap().map(|n| number(&n.unwrap())).eq(0..5000));
+        }
+        let late = ctx.with_timeout(Duration::from_millis(50));
+        let error = pair.custom(&late, "Unary", "wait x").unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        // A late answer may be left unread.
+        drop(pair.end());
+        drop(upstream.end());
+    });
+}
+
+/// An idle subscription is given up at both connections when its client vanishes.
+#[test]
+fn through_a_proxy_whose_client_vanishes() {
+    alone("streams::through_a_proxy_whose_client_vanishes", || {
+        let (up, up_path, up_serving) = serve(Server::builder());
+        let base = threads();
+        let upstream = Client::connect(&up_path).unwrap();
+        let service = Custom(proxy(upstream.clone()));
+        let (server, path, serving) = serve(Server::builder().service(service));
+        let mut left = Vec::new();
+        for _ in 0..5 {
+            let socket = UnixStream::connect(&path).unwrap();
+            let spare = socket.try_clone().unwrap();
+            let client = Client::new(socket).unwrap();
+            let (sender, requests) = Streaming::channel(1);
+            let mut chat = client
+                .bidi_streaming::<_, Bytes, Bytes>(Raw, &Context::new(), AT, "Chat", requests)
+                .unwrap();
+            sender.send(bytes(1)).unwrap();
+            assert_eq!(chat.message().unwrap(), Some(bytes(1)));
+            // As when its process is killed: nothing is said.
+            spare.shutdown(std::net::Shutdown::Both).unwrap();
+            left.push((sender, chat));
+        }
+        until(|| format!("{server:?}").contains("connections: 0"));
+        // Beside those that serve and watch none is left, of either server.
+        until(|| threads() == base + 1);
+        server.close();
+        serving.join().unwrap().unwrap();
+        drop((upstream, left));
+        up.shutdown(Duration::MAX);
+        up_serving.join().unwrap().unwrap();
+    });
+}
+
+/// Lets everything pass, and writes down that it did.
+struct Tag(&'static str);
+
+impl Interceptor for Tag {
+    fn intercept(&self, mut call: Invocation, next: Next) -> Result<Body> {
+        call.ctx.metadata_mut().append("seen-by", self.0);
+        next.run(call)
+    }
+}
+
+#[test]
+fn through_interceptors_on_both_sides() {
+    patiently(|| {
+        let tell = |call: Call| {
+            call.unary(Raw, |ctx, _: Bytes| {
+                let seen: Vec<_> = ctx.metadata().iter().map(|(_, v)| v.to_owned()).collect();
+                Ok(Bytes::from(seen.join(" ")))
+            })
+        };
+        let pair = Pair::with(
+            |server| {
+                server
+                    .service(Custom(tell))
+                    .interceptor(Tag("c"))
+                    .interceptor(Tag("d"))
+            },
+            |client| client.interceptor(Tag("a")).interceptor(Tag("b")),
+        );
+        let ctx = Context::new();
+        assert_eq!(pair.custom(&ctx, "Any", "").unwrap(), "a b c d");
+        assert_eq!(pair.numbers(&ctx, 3000).unwrap().count(), 3000);
+        let requests = Streaming::from_iter((0..3000).map(bytes));
+        assert_eq!(pair.sum(&ctx, requests).unwrap(), (0..3000).sum());
+        let requests = Streaming::from_iter((0..3000).map(bytes));
+        let chat = pair.chat(&ctx, requests).unwrap();
+        assert!(chat.map(|n| number(&n.unwrap())).eq(0..3000));
+        let error = pair.echo(&ctx, "panic now").unwrap_err();
+        assert_eq!(error.code(), Code::INTERNAL);
+        pair.end().unwrap();
+    });
+}
