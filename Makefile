@@ -70,9 +70,11 @@ bench-record:
 BENCH = $(CARGO) run --quiet --release --locked --manifest-path testdata/bench/Cargo.toml \
 	--target-dir target/bench/build --package bench-runner --
 
-# Time and memory of the generator for a request of googleapis' size.
+# Time and memory of the generator for a request of googleapis' size, and what a compiler
+# takes for generated services beside those that tonic generates.
 bench-generator:
 	$(CARGO) build --release --package protoc-gen-ttrpc --package ttrpc-corpus
 	@$(TARGET)/release/googleapis_sized $(TARGET)/release/protoc-gen-ttrpc
 	@$(TARGET)/release/googleapis_sized $(TARGET)/release/protoc-gen-ttrpc \
 		messages=none message_path=crate::protos flavours=async+blocking
+	@$(BENCH) compile

@@ -1,7 +1,10 @@
-//! Generated code compiles in the crate of a user who denies every warning.
+//! Generated code compiles in the crate of a user who denies every warning, and each of its
+//! methods is called there.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "compiled/calls.rs"]
+mod calls;
 mod support;
 
 use std::fs;
@@ -9,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use protoc_gen_ttrpc::Builder;
-use support::{CASES, case_file, protos, scratch, succeed};
+use support::{CASES, TWINS, case_file, protos, scratch, succeed};
 
 const LIBRARY: &str = r#"//! A library that offers the generated code.
 #![deny(missing_docs, missing_debug_implementations)]
@@ -177,6 +180,9 @@ prost = "0.14"
 prost-types = "0.14"
 protobuf = "3.7"
 
+[dev-dependencies]
+tokio = {{ version = "1", features = ["io-util", "macros", "rt"] }}
+
 [workspace]
 "#,
         workspace.join("ttrpc-runtime")
@@ -201,9 +207,8 @@ protobuf = "3.7"
         let builder = builder.clone().out_dir(root.join("src").join(directory));
         builder.generate(files).unwrap();
     };
-    let twins = ["twins/v2/shim.proto", "twins/v3/shim.proto"];
     let all = CASES.map(case_file).into_iter();
-    let all: Vec<PathBuf> = all.chain(twins.map(|twin| protos().join(twin))).collect();
+    let all: Vec<PathBuf> = all.chain(TWINS.map(|twin| protos().join(twin))).collect();
     generate(&both, "protos", &all);
     let elsewhere = both
         .clone()
@@ -232,14 +237,14 @@ protobuf = "3.7"
             .clone()
             .option("messages", messages)
             .option("extern_path", format!(".twins.v2=crate::{from}"));
-        let twins = twins.map(|twin| protos().join(twin));
+        let twins = TWINS.map(|twin| protos().join(twin));
         generate(&builder, &format!("partly/{messages}"), &twins);
         let left_out = format!("src/partly/{messages}/twins_v2_shim.rs");
         assert!(!root.join(left_out).exists());
     }
 
-    let editions = ["explicit", "implicit", "young"];
-    let editions = editions.map(|name| protos().join(format!("editions/{name}.proto")));
+    let young = ["explicit", "implicit", "young"].map(|name| format!("editions/{name}.proto"));
+    let editions = young.each_ref().map(|name| protos().join(name));
     for messages in ["protobuf", "prost", "buffa"] {
         let builder = both
             .clone()
@@ -256,6 +261,12 @@ protobuf = "3.7"
         .options("runtime_path=crate::toolkit,file_suffix=_rpc,service_prefix=Prefix")
         .options("required_methods,trait_attribute=#[allow(clippy::module_name_repetitions)]");
     generate(&moved, "moved", &[case_file("greeter")]);
+
+    let called = CASES.map(|case| format!("{case}.proto")).into_iter();
+    let called = called.chain(TWINS.map(str::to_owned)).chain(young);
+    let suite = calls::suite(&root.join("src"), &called.collect::<Vec<_>>());
+    fs::create_dir(root.join("tests")).unwrap();
+    fs::write(root.join("tests/calls.rs"), suite).unwrap();
     root
 }
 
@@ -305,4 +316,5 @@ fn without_a_warning_of_rustc_clippy_or_rustdoc() {
     cargo(&root, &["doc", "--no-deps", "--lib"]);
     // No comment runs as a test.
     cargo(&root, &["test", "--doc"]);
+    cargo(&root, &["test", "--test", "calls"]);
 }

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use protoc_gen_ttrpc::Builder;
 use support::{
-    BINARY, CASES, Files, IMPORTS, assert_same, buf, case_file, protos, read, scratch, services,
-    succeed,
+    BINARY, CASES, Files, IMPORTS, TWINS, assert_same, buf, case_file, protos, read, scratch,
+    services, succeed,
 };
 
 fn files() -> Vec<PathBuf> {
@@ -92,9 +92,6 @@ fn protoc_3_21_gives_the_same() {
     let expected = builder("old-protoc-builder");
     assert_same("protoc 3.21", &read(&out), "Builder", &expected);
 }
-
-/// Two files of one name, in directories that buf runs the plugin for one by one.
-const TWINS: [&str; 2] = ["twins/v2/shim.proto", "twins/v3/shim.proto"];
 
 /// A module of buf with the inputs; not with those of editions that it may not know.
 fn module(name: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{BINARY, buf, protoc, scratch, succeed};
+use support::{BINARY, IMPORTS, TWINS, buf, protoc, protos, read, scratch, succeed};
 
 /// A crate that a starter was written into, and a `PATH` with the programs it needs.
 struct Project {
@@ -110,10 +110,43 @@ fn buf_starts_with_both_strategies() {
         .replace("strategy: all", "strategy: directory")
         .replace("- mod_rs", "- modules=path");
     fs::write(&template, text).unwrap();
+    // Directories that import each other, and two files of one name.
+    let imports = IMPORTS.iter().copied();
+    for path in TWINS.into_iter().chain(["messages.proto"]).chain(imports) {
+        let to = project.root.join("proto").join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(protos().join(path), to).unwrap();
+    }
     project.run(&[buf, "generate"]);
+
+    // No run knows of the others, so the modules are declared by hand.
     let generated = project.root.join("src/protos");
-    assert!(generated.join("greeter_ttrpc.rs").exists());
-    assert!(!generated.join("mod.rs").exists());
+    let files = read(&generated);
+    let modules: Vec<&str> = files
+        .keys()
+        .map(|name| name.strip_suffix(".rs").unwrap())
+        .collect();
+    assert_eq!(
+        modules,
+        [
+            "greeter",
+            "greeter_ttrpc",
+            "messages",
+            "messages_ttrpc",
+            "parts_public",
+            "parts_type",
+            "twins_v2_shim",
+            "twins_v2_shim_ttrpc",
+            "twins_v3_shim",
+            "twins_v3_shim_ttrpc",
+        ]
+    );
+    let declared: String = modules
+        .iter()
+        .map(|module| format!("pub mod {module};\n"))
+        .collect();
+    fs::write(generated.join("mod.rs"), declared).unwrap();
+    project.compiles();
 }
 
 #[test]

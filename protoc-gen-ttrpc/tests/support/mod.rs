@@ -25,6 +25,9 @@ pub const CASES: [&str; 6] = [
 /// What the inputs import.
 pub const IMPORTS: [&str; 2] = ["parts/public.proto", "parts/type.proto"];
 
+/// Two files of one name, in directories that buf runs the plugin for one by one.
+pub const TWINS: [&str; 2] = ["twins/v2/shim.proto", "twins/v3/shim.proto"];
+
 /// Generated files: their text by their names.
 pub type Files = BTreeMap<String, String>;
 

@@ -1,6 +1,7 @@
 //! Runs the benchmark: `cargo run -p bench-runner -- help` says how.
 
 mod callgrind;
+mod compile;
 mod figures;
 mod goals;
 mod guard;
@@ -31,6 +32,7 @@ guard [--update]
          fails where a call takes more instructions or allocations than committed
 scale [--pairs ours-tokio]
          what a call, a connection and a stream take as their number grows
+compile  what a compiler takes for generated services, ours and tonic's
 record   keeps what the others have left in target/bench as RESULTS.md";
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         "size" => size::run(&args),
         "guard" => guard::run(&args),
         "scale" => scale::run(&args),
+        "compile" => compile::run(),
         "record" => record::run(),
         _ => Err(HELP.into()),
     };
