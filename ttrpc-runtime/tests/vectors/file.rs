@@ -115,6 +115,7 @@ impl File {
 
 impl Vector {
     /// Whether it can be replayed where the clock goes by itself.
+    #[cfg(any(feature = "tokio", feature = "blocking"))]
     pub fn is_timeless(&self) -> bool {
         let is_time = |step: &Step| matches!(step, Step::Advance(_));
         !self.rounds().iter().any(|round| is_time(round.step))
