@@ -5,8 +5,12 @@
 //! readers pass that on among each other; with a server it comes from and goes back to a
 //! [`Host`], which watches all the connections that nobody reads.
 
+mod bytes;
+mod drive;
+pub(super) mod session;
+
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,22 +20,17 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::park::{self, Parker, Wait};
-use crate::connection::{
-    BoxFuture, Flush, MAX_SLICES, SCRATCH, SCRATCH_LEN, Share, Slot, State, Woken, Work,
-};
+pub(super) use self::bytes::Read;
+use super::park;
+use crate::connection::{BoxFuture, Flush, Share, Slot, State, Woken, Work};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Body, Endpoint, Output, server};
-use crate::socket;
+use crate::proto::{Endpoint, Output, server};
 
 /// How long a thread reads without looking whether it was woken. A reader that is handed
 /// what it waits for is the rule, and costs one system call; only what another thread
 /// does to its call has to wait for so long.
 const READ_TIMEOUT: Duration = Duration::from_millis(10);
-
-/// A time that is nearer than this is waited for exactly: that of a socket is coarse.
-const NEAR: Duration = Duration::from_millis(25);
 
 /// Messages that come faster than this are written together.
 const FAST: Duration = Duration::from_micros(50);
@@ -158,18 +157,6 @@ impl<H: Host> Drop for After<'_, H> {
     fn drop(&mut self) {
         self.run();
     }
-}
-
-/// What became of an attempt to read.
-pub(super) enum Read {
-    /// So many bytes came, and that was all.
-    Some(usize),
-    /// So many came as there was room for.
-    Full(usize),
-    /// Nothing yet.
-    Nothing,
-    /// The socket takes bytes again, or failed.
-    Writable,
 }
 
 impl<H: Host> Connection<H> {
@@ -366,122 +353,6 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Writes as much as the socket takes.
-    fn write(&self, output: &mut Output) -> io::Result<()> {
-        while !output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let used = output.slices(&mut slices);
-            match socket::send(&self.socket, &slices[..used], libc::MSG_DONTWAIT) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(len) => output.advance(len),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads once: into `body` if there is one, otherwise into the thread's buffer.
-    pub(super) fn read(&self, body: &mut Option<Body>, flags: i32) -> Result<Read> {
-        let mut room = 0;
-        let read = loop {
-            let read = match body {
-                Some(body) => {
-                    let (buffer, missing) = body.buffer();
-                    room = missing.min(buffer.capacity() - buffer.len());
-                    socket::receive_more(&self.socket, buffer, room, flags)
-                }
-                None => SCRATCH.with_borrow_mut(|scratch| {
-                    room = scratch.len();
-                    socket::receive(&self.socket, scratch, flags)
-                }),
-            };
-            match read {
-                // Whoever waits looks what time it is: the system begins to wait anew.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted && flags == 0 => {
-                    return Ok(Read::Nothing);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        match read {
-            Ok(0) => Err(Error::closed(match body {
-                Some(_) => "the peer closed the connection within a frame",
-                None => "the peer closed the connection",
-            })),
-            Ok(len) if len == room => Ok(Read::Full(len)),
-            Ok(len) => Ok(Read::Some(len)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
-            Err(error) => Err(Error::connection_lost(error)),
-        }
-    }
-
-    /// Prepares an attempt to read: what comes from now on is news.
-    pub(super) fn begin_read(shared: &mut Shared<H>) -> Option<Body> {
-        shared.drained = true;
-        shared.state.link().set_being_read(true);
-        shared.state.link().take_body()
-    }
-
-    /// Takes what an attempt to read gave.
-    pub(super) fn take_read<'a>(
-        &'a self,
-        read: Result<Read>,
-        body: Option<Body>,
-        after: &mut After<'_, H>,
-    ) -> Guard<'a, H> {
-        let mut shared = self.lock();
-        let is_body = body.is_some();
-        if let Some(body) = body {
-            shared.state.link().received_body(body);
-        }
-        shared.state.link().set_being_read(false);
-        match read {
-            Err(error) => self.end(&mut shared, error, after),
-            Ok(Read::Writable) => shared = self.flush(shared, true, after),
-            Ok(Read::Nothing) => {}
-            Ok(Read::Some(len) | Read::Full(len)) if !is_body => {
-                SCRATCH.with_borrow(|scratch| shared.state.link().received(&scratch[..len]));
-                shared.drained &= len < SCRATCH_LEN;
-            }
-            Ok(Read::Some(_)) => {}
-            Ok(Read::Full(_)) => shared.drained = false,
-        }
-        shared
-    }
-
-    /// Reads once something is there, or does as the [`Read`] says.
-    fn wait_and_read(
-        &self,
-        body: &mut Option<Body>,
-        writes: bool,
-        until: Option<Instant>,
-        thread: &Parker,
-    ) -> Result<Read> {
-        let near = |until: Instant| until.saturating_duration_since(Instant::now()) < NEAR;
-        if !writes && !until.is_some_and(near) {
-            match self.read(body, 0) {
-                Ok(Read::Nothing) => {}
-                read => return read,
-            }
-        }
-        let events = libc::POLLIN | if writes { libc::POLLOUT } else { 0 };
-        let ready = thread.poll(&self.socket, events, until);
-        if ready & libc::POLLIN != 0 {
-            match self.read(body, libc::MSG_DONTWAIT)? {
-                Read::Nothing => {}
-                read => return Ok(read),
-            }
-        }
-        Ok(if ready & libc::POLLOUT != 0 {
-            Read::Writable
-        } else {
-            Read::Nothing
-        })
-    }
-
     /// Does what was noted to be done, at the end of every change.
     fn tend(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         if !shared.state.link().take_attention() {
@@ -533,168 +404,6 @@ impl<H: Host> Connection<H> {
         } else if let Err(error) = self.host.blocked(self, shared) {
             self.end(shared, Error::connection_lost(error), after);
         }
-    }
-
-    /// Handles what is there already, if nobody else does.
-    fn look<'a>(&'a self, mut shared: Guard<'a, H>, after: &mut After<'_, H>) -> Guard<'a, H> {
-        if !H::PASSES_ON || shared.reading != Reading::Free || !shared.state.endpoint.wants_read() {
-            return shared;
-        }
-        self.begin(&mut shared, false);
-        let mut body = Self::begin_read(&mut shared);
-        drop(shared);
-        let read = self.read(&mut body, libc::MSG_DONTWAIT);
-        shared = self.take_read(read, body, after);
-        shared = self.handle(shared, after);
-        self.give_up_reading(&mut shared, after);
-        shared
-    }
-
-    /// Ends the waiting for the reading to become free. A thread that was woken because it
-    /// is has to take it, or to wake another one.
-    fn strike_off(&self, shared: &mut Shared<H>, key: u64) {
-        let place = shared.followers.binary_search_by_key(&key, |(key, _)| *key);
-        let chosen = place.map(|place| shared.followers.remove(place)).is_err();
-        if chosen && shared.reading == Reading::Free {
-            if let Some(this) = self.this.upgrade() {
-                park::takes_baton(this);
-            }
-        }
-    }
-
-    /// Sleeps while another thread reads.
-    fn follow<'a>(
-        &'a self,
-        mut shared: Guard<'a, H>,
-        id: Option<StreamId>,
-        thread: &Parker,
-        after: &mut After<'_, H>,
-    ) {
-        let key = shared.enlist();
-        let until = id.and_then(|id| shared.state.link().deadline(id));
-        drop(shared);
-        after.run();
-        thread.park(until);
-        let mut shared = self.lock();
-        self.strike_off(&mut shared, key);
-        if until.is_some_and(|until| until <= Instant::now()) {
-            shared = self.handle(shared, after);
-            shared = self.flush(shared, false, after);
-            self.give_up_writing(&mut shared, after);
-        }
-        drop(shared);
-    }
-
-    /// Drives the connection until the thread is woken or `is_done`.
-    fn drive(
-        &self,
-        id: Option<StreamId>,
-        thread: &Parker,
-        is_done: impl Fn(&mut Shared<H>) -> bool,
-    ) {
-        let mut after = self.after();
-        let mut shared = self.flush(self.lock(), false, &mut after);
-        if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
-            if H::PASSES_ON && shared.reading == Reading::Free {
-                // It may have been this thread's turn.
-                self.give_up_reading(&mut shared, &mut after);
-            }
-            self.give_up_writing(&mut shared, &mut after);
-            return;
-        }
-        let own = self.is_mine(&shared);
-        let reads = own || shared.reading == Reading::Free;
-        let mut writes = shared.state.blocked && !shared.writer_waits;
-        if !reads && !writes {
-            return self.follow(shared, id, thread, &mut after);
-        }
-        if own {
-            shared.in_handler = false;
-            self.host.let_go(self, &mut shared);
-            session::pause();
-        } else if reads {
-            let session = self.begin(&mut shared, true);
-            if session::adopt(self, session) {
-                session::pause();
-            }
-        }
-        shared.writer_waits |= writes;
-        if reads {
-            shared.reader = Some(park::waker());
-        }
-        loop {
-            let mut was_full = false;
-            if reads {
-                (shared, was_full) = self.handle_and_flush(shared, &mut after);
-            }
-            drop(shared);
-            after.run();
-            shared = self.lock();
-            if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
-                break;
-            }
-            if was_full && shared.state.endpoint.wants_read() {
-                continue;
-            }
-            if writes && !shared.state.blocked {
-                writes = false;
-                shared.writer_waits = false;
-                if !reads {
-                    break;
-                }
-            } else if shared.state.blocked && !shared.writer_waits {
-                writes = true;
-                shared.writer_waits = true;
-            }
-            if reads && shared.state.endpoint.wants_read() {
-                let mut body = Self::begin_read(&mut shared);
-                let until = shared.state.link().timeout();
-                drop(shared);
-                let read = self.wait_and_read(&mut body, writes, until, thread);
-                shared = self.take_read(read, body, &mut after);
-            } else if writes {
-                let follows = (!reads).then(|| shared.enlist());
-                let until = match reads {
-                    true => shared.state.link().timeout(),
-                    false => id.and_then(|id| shared.state.link().deadline(id)),
-                };
-                shared.stalled = reads;
-                drop(shared);
-                let ready = thread.poll(&self.socket, libc::POLLOUT, until);
-                shared = self.lock();
-                match follows {
-                    Some(key) => self.strike_off(&mut shared, key),
-                    None => shared.stalled = false,
-                }
-                if ready != 0 {
-                    shared = self.flush(shared, true, &mut after);
-                }
-                shared = self.handle(shared, &mut after);
-            } else {
-                let until = shared.state.link().timeout();
-                shared.stalled = true;
-                drop(shared);
-                thread.park(until);
-                shared = self.lock();
-                shared.stalled = false;
-            }
-        }
-        if writes {
-            shared.writer_waits = false;
-        }
-        if reads {
-            shared.reader = None;
-        }
-        self.give_up_writing(&mut shared, &mut after);
-        if !reads {
-            // Somebody else does.
-        } else if self.is_mine(&shared) {
-            shared.in_handler = true;
-            session::resume();
-        } else {
-            self.give_up_reading(&mut shared, &mut after);
-        }
-        self.tend(&mut shared, &mut after);
     }
 }
 
@@ -775,98 +484,5 @@ impl<H: Host> Connection<H> {
             true
         };
         park::block_on_while(work, None, goes_on);
-    }
-}
-
-impl<H: Host> Wait for Connection<H> {
-    fn wait(&self, id: Option<StreamId>, thread: &Parker) {
-        self.drive(id, thread, |_| false);
-    }
-
-    fn settle(&self, id: StreamId, thread: &Parker) {
-        let is_done = |shared: &mut Shared<H>| {
-            !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
-        };
-        loop {
-            thread.rest();
-            let mut shared = self.lock();
-            if shared.state.ended().is_some() || is_done(&mut shared) {
-                let mut after = self.after();
-                self.give_up_writing(&mut shared, &mut after);
-                drop(shared);
-                return;
-            }
-            // Another thread may end the stream.
-            shared.state.wake_with_senders(&park::waker());
-            drop(shared);
-            self.drive(Some(id), thread, is_done);
-        }
-    }
-
-    fn pass_on(&self) {
-        let mut after = self.after();
-        let mut shared = self.lock();
-        if shared.reading == Reading::Free {
-            self.give_up_reading(&mut shared, &mut after);
-        }
-        drop(shared);
-    }
-}
-
-/// The connection that this thread works for, as one of a server's.
-pub(super) mod session {
-    use std::cell::{Cell, RefCell};
-    use std::sync::Arc;
-
-    use super::super::pool::Worker;
-    use super::{Connection, Host};
-
-    thread_local! {
-        static WORKER: RefCell<Option<Arc<Worker>>> = const { RefCell::new(None) };
-        /// The address of the connection, and the session if the thread reads it.
-        static WORKS_FOR: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
-    }
-
-    fn address<H: Host>(connection: &Connection<H>) -> usize {
-        std::ptr::from_ref(connection).addr()
-    }
-
-    /// This thread is one of a pool's.
-    pub(in super::super) fn hire(worker: Arc<Worker>) {
-        WORKER.set(Some(worker));
-    }
-
-    /// From now on the thread works for this connection.
-    pub(in super::super) fn enter<H: Host>(connection: &Connection<H>, session: u64) {
-        WORKS_FOR.set((address(connection), session));
-    }
-
-    /// From now on it works for none.
-    pub(in super::super) fn leave() {
-        WORKS_FOR.set((0, 0));
-    }
-
-    pub(super) fn is<H: Host>(connection: &Connection<H>, session: u64) -> bool {
-        WORKS_FOR.get() == (address(connection), session)
-    }
-
-    /// Makes a session this thread's own if it works for the connection.
-    pub(super) fn adopt<H: Host>(connection: &Connection<H>, session: u64) -> bool {
-        let address = address(connection);
-        let own = WORKS_FOR.get().0 == address;
-        if own {
-            WORKS_FOR.set((address, session));
-        }
-        own
-    }
-
-    /// A handler waits, and drives its connection meanwhile.
-    pub(super) fn pause() {
-        WORKER.with_borrow(|worker| worker.iter().for_each(|worker| worker.leave_handler()));
-    }
-
-    /// It goes on.
-    pub(super) fn resume() {
-        WORKER.with_borrow(|worker| worker.iter().for_each(|worker| worker.enter_handler()));
     }
 }

@@ -1,0 +1,109 @@
+//! What a connection's threads read and write.
+
+use std::io::{self, IoSlice};
+
+use super::{After, Connection, Guard, Host, Shared};
+use crate::connection::{MAX_SLICES, SCRATCH, SCRATCH_LEN};
+use crate::error::{Error, Result};
+use crate::proto::{Body, Output};
+use crate::socket;
+
+/// What became of an attempt to read.
+pub(in super::super) enum Read {
+    /// So many bytes came, and that was all.
+    Some(usize),
+    /// So many came as there was room for.
+    Full(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The socket takes bytes again, or failed.
+    Writable,
+}
+
+impl<H: Host> Connection<H> {
+    /// Writes as much as the socket takes.
+    pub(super) fn write(&self, output: &mut Output) -> io::Result<()> {
+        while !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = output.slices(&mut slices);
+            match socket::send(&self.socket, &slices[..used], libc::MSG_DONTWAIT) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(len) => output.advance(len),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once: into `body` if there is one, otherwise into the thread's buffer.
+    pub(in super::super) fn read(&self, body: &mut Option<Body>, flags: i32) -> Result<Read> {
+        let mut room = 0;
+        let read = loop {
+            let read = match body {
+                Some(body) => {
+                    let (buffer, missing) = body.buffer();
+                    room = missing.min(buffer.capacity() - buffer.len());
+                    socket::receive_more(&self.socket, buffer, room, flags)
+                }
+                None => SCRATCH.with_borrow_mut(|scratch| {
+                    room = scratch.len();
+                    socket::receive(&self.socket, scratch, flags)
+                }),
+            };
+            match read {
+                // Whoever waits looks what time it is: the system begins to wait anew.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && flags == 0 => {
+                    return Ok(Read::Nothing);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            Ok(0) => Err(Error::closed(match body {
+                Some(_) => "the peer closed the connection within a frame",
+                None => "the peer closed the connection",
+            })),
+            Ok(len) if len == room => Ok(Read::Full(len)),
+            Ok(len) => Ok(Read::Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
+            Err(error) => Err(Error::connection_lost(error)),
+        }
+    }
+
+    /// Prepares an attempt to read: what comes from now on is news.
+    pub(in super::super) fn begin_read(shared: &mut Shared<H>) -> Option<Body> {
+        shared.drained = true;
+        shared.state.link().set_being_read(true);
+        shared.state.link().take_body()
+    }
+
+    /// Takes what an attempt to read gave.
+    pub(in super::super) fn take_read<'a>(
+        &'a self,
+        read: Result<Read>,
+        body: Option<Body>,
+        after: &mut After<'_, H>,
+    ) -> Guard<'a, H> {
+        let mut shared = self.lock();
+        let is_body = body.is_some();
+        if let Some(body) = body {
+            shared.state.link().received_body(body);
+        }
+        shared.state.link().set_being_read(false);
+        match read {
+            Err(error) => self.end(&mut shared, error, after),
+            Ok(Read::Writable) => shared = self.flush(shared, true, after),
+            Ok(Read::Nothing) => {}
+            Ok(Read::Some(len) | Read::Full(len)) if !is_body => {
+                SCRATCH.with_borrow(|scratch| shared.state.link().received(&scratch[..len]));
+                shared.drained &= len < SCRATCH_LEN;
+            }
+            Ok(Read::Some(_)) => {}
+            Ok(Read::Full(_)) => shared.drained = false,
+        }
+        shared
+    }
+}

@@ -1,0 +1,245 @@
+//! How a thread that waits drives a connection meanwhile, or sleeps while another one does.
+
+use std::time::{Duration, Instant};
+
+use super::{After, Connection, Guard, Host, Read, Reading, Shared, session};
+use crate::blocking::park::{self, Parker, Wait};
+use crate::error::Result;
+use crate::frame::StreamId;
+use crate::proto::{Body, Endpoint};
+
+/// A time that is nearer than this is waited for exactly: that of a socket is coarse.
+const NEAR: Duration = Duration::from_millis(25);
+
+impl<H: Host> Connection<H> {
+    /// Reads once something is there, or does as the [`Read`] says.
+    fn wait_and_read(
+        &self,
+        body: &mut Option<Body>,
+        writes: bool,
+        until: Option<Instant>,
+        thread: &Parker,
+    ) -> Result<Read> {
+        let near = |until: Instant| until.saturating_duration_since(Instant::now()) < NEAR;
+        if !writes && !until.is_some_and(near) {
+            match self.read(body, 0) {
+                Ok(Read::Nothing) => {}
+                read => return read,
+            }
+        }
+        let events = libc::POLLIN | if writes { libc::POLLOUT } else { 0 };
+        let ready = thread.poll(&self.socket, events, until);
+        if ready & libc::POLLIN != 0 {
+            match self.read(body, libc::MSG_DONTWAIT)? {
+                Read::Nothing => {}
+                read => return Ok(read),
+            }
+        }
+        Ok(if ready & libc::POLLOUT != 0 {
+            Read::Writable
+        } else {
+            Read::Nothing
+        })
+    }
+
+    /// Handles what is there already, if nobody else does.
+    pub(super) fn look<'a>(
+        &'a self,
+        mut shared: Guard<'a, H>,
+        after: &mut After<'_, H>,
+    ) -> Guard<'a, H> {
+        if !H::PASSES_ON || shared.reading != Reading::Free || !shared.state.endpoint.wants_read() {
+            return shared;
+        }
+        self.begin(&mut shared, false);
+        let mut body = Self::begin_read(&mut shared);
+        drop(shared);
+        let read = self.read(&mut body, libc::MSG_DONTWAIT);
+        shared = self.take_read(read, body, after);
+        shared = self.handle(shared, after);
+        self.give_up_reading(&mut shared, after);
+        shared
+    }
+
+    /// Ends the waiting for the reading to become free. A thread that was woken because it
+    /// is has to take it, or to wake another one.
+    fn strike_off(&self, shared: &mut Shared<H>, key: u64) {
+        let place = shared.followers.binary_search_by_key(&key, |(key, _)| *key);
+        let chosen = place.map(|place| shared.followers.remove(place)).is_err();
+        if chosen && shared.reading == Reading::Free {
+            if let Some(this) = self.this.upgrade() {
+                park::takes_baton(this);
+            }
+        }
+    }
+
+    /// Sleeps while another thread reads.
+    fn follow<'a>(
+        &'a self,
+        mut shared: Guard<'a, H>,
+        id: Option<StreamId>,
+        thread: &Parker,
+        after: &mut After<'_, H>,
+    ) {
+        let key = shared.enlist();
+        let until = id.and_then(|id| shared.state.link().deadline(id));
+        drop(shared);
+        after.run();
+        thread.park(until);
+        let mut shared = self.lock();
+        self.strike_off(&mut shared, key);
+        if until.is_some_and(|until| until <= Instant::now()) {
+            shared = self.handle(shared, after);
+            shared = self.flush(shared, false, after);
+            self.give_up_writing(&mut shared, after);
+        }
+        drop(shared);
+    }
+
+    /// Drives the connection until the thread is woken or `is_done`.
+    fn drive(
+        &self,
+        id: Option<StreamId>,
+        thread: &Parker,
+        is_done: impl Fn(&mut Shared<H>) -> bool,
+    ) {
+        let mut after = self.after();
+        let mut shared = self.flush(self.lock(), false, &mut after);
+        if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
+            if H::PASSES_ON && shared.reading == Reading::Free {
+                // It may have been this thread's turn.
+                self.give_up_reading(&mut shared, &mut after);
+            }
+            self.give_up_writing(&mut shared, &mut after);
+            return;
+        }
+        let own = self.is_mine(&shared);
+        let reads = own || shared.reading == Reading::Free;
+        let mut writes = shared.state.blocked && !shared.writer_waits;
+        if !reads && !writes {
+            return self.follow(shared, id, thread, &mut after);
+        }
+        if own {
+            shared.in_handler = false;
+            self.host.let_go(self, &mut shared);
+            session::pause();
+        } else if reads {
+            let session = self.begin(&mut shared, true);
+            if session::adopt(self, session) {
+                session::pause();
+            }
+        }
+        shared.writer_waits |= writes;
+        if reads {
+            shared.reader = Some(park::waker());
+        }
+        loop {
+            let mut was_full = false;
+            if reads {
+                (shared, was_full) = self.handle_and_flush(shared, &mut after);
+            }
+            drop(shared);
+            after.run();
+            shared = self.lock();
+            if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
+                break;
+            }
+            if was_full && shared.state.endpoint.wants_read() {
+                continue;
+            }
+            if writes && !shared.state.blocked {
+                writes = false;
+                shared.writer_waits = false;
+                if !reads {
+                    break;
+                }
+            } else if shared.state.blocked && !shared.writer_waits {
+                writes = true;
+                shared.writer_waits = true;
+            }
+            if reads && shared.state.endpoint.wants_read() {
+                let mut body = Self::begin_read(&mut shared);
+                let until = shared.state.link().timeout();
+                drop(shared);
+                let read = self.wait_and_read(&mut body, writes, until, thread);
+                shared = self.take_read(read, body, &mut after);
+            } else if writes {
+                let follows = (!reads).then(|| shared.enlist());
+                let until = match reads {
+                    true => shared.state.link().timeout(),
+                    false => id.and_then(|id| shared.state.link().deadline(id)),
+                };
+                shared.stalled = reads;
+                drop(shared);
+                let ready = thread.poll(&self.socket, libc::POLLOUT, until);
+                shared = self.lock();
+                match follows {
+                    Some(key) => self.strike_off(&mut shared, key),
+                    None => shared.stalled = false,
+                }
+                if ready != 0 {
+                    shared = self.flush(shared, true, &mut after);
+                }
+                shared = self.handle(shared, &mut after);
+            } else {
+                let until = shared.state.link().timeout();
+                shared.stalled = true;
+                drop(shared);
+                thread.park(until);
+                shared = self.lock();
+                shared.stalled = false;
+            }
+        }
+        if writes {
+            shared.writer_waits = false;
+        }
+        if reads {
+            shared.reader = None;
+        }
+        self.give_up_writing(&mut shared, &mut after);
+        if !reads {
+            // Somebody else does.
+        } else if self.is_mine(&shared) {
+            shared.in_handler = true;
+            session::resume();
+        } else {
+            self.give_up_reading(&mut shared, &mut after);
+        }
+        self.tend(&mut shared, &mut after);
+    }
+}
+
+impl<H: Host> Wait for Connection<H> {
+    fn wait(&self, id: Option<StreamId>, thread: &Parker) {
+        self.drive(id, thread, |_| false);
+    }
+
+    fn settle(&self, id: StreamId, thread: &Parker) {
+        let is_done = |shared: &mut Shared<H>| {
+            !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
+        };
+        loop {
+            thread.rest();
+            let mut shared = self.lock();
+            if shared.state.ended().is_some() || is_done(&mut shared) {
+                let mut after = self.after();
+                self.give_up_writing(&mut shared, &mut after);
+                drop(shared);
+                return;
+            }
+            // Another thread may end the stream.
+            shared.state.wake_with_senders(&park::waker());
+            drop(shared);
+            self.drive(Some(id), thread, is_done);
+        }
+    }
+
+    fn pass_on(&self) {
+        let mut after = self.after();
+        let mut shared = self.lock();
+        if shared.reading == Reading::Free {
+            self.give_up_reading(&mut shared, &mut after);
+        }
+        drop(shared);
+    }
+}
