@@ -4,6 +4,8 @@
 //! for something of it. All who wait are [`Waker`]s, of tasks or of threads. What a
 //! flavour adds is who reads and writes, see [`Share`].
 
+mod woken;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,6 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub(crate) use self::woken::Woken;
 use crate::cancel::CancelOnDrop;
 #[cfg(feature = "blocking")]
 use crate::cancel::Cancelled;
@@ -82,51 +85,6 @@ pub(crate) struct State<E> {
     /// Whether the socket has not taken all that it was given, where those who send wait
     /// for that themselves.
     pub blocked: bool,
-}
-
-/// What is to be done once the lock is free: to wake whoever waited, and to drop what
-/// may do anything when it is dropped.
-#[derive(Default)]
-pub(crate) struct Woken {
-    /// Most often it is one.
-    first: Option<Waker>,
-    more: Option<Box<More>>,
-}
-
-#[derive(Default)]
-struct More {
-    wakers: Vec<Waker>,
-    ended: Vec<Slot>,
-}
-
-impl Woken {
-    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
-        if self.first.is_none() {
-            self.first = waker;
-        } else if let Some(waker) = waker {
-            self.more.get_or_insert_default().wakers.push(waker);
-        }
-    }
-
-    fn end(&mut self, mut slot: Slot) {
-        self.wake(slot.reader.take());
-        #[cfg(feature = "blocking")]
-        drop(slot.watch.take());
-        if slot.work.is_some() || slot.ctx.is_some() {
-            self.more.get_or_insert_default().ended.push(slot);
-        }
-    }
-
-    /// Does it, now that the lock is free.
-    pub(crate) fn run(&mut self) {
-        if let Some(first) = self.first.take() {
-            first.wake();
-        }
-        if let Some(more) = &mut self.more {
-            more.ended.clear();
-            more.wakers.drain(..).for_each(Waker::wake);
-        }
-    }
 }
 
 impl<E: Endpoint<Slot = Slot>> State<E> {

@@ -1,0 +1,50 @@
+//! What a change of a connection leaves to be done without its lock.
+
+use std::task::Waker;
+
+use super::Slot;
+
+/// What is to be done once the lock is free: to wake whoever waited, and to drop what
+/// may do anything when it is dropped.
+#[derive(Default)]
+pub(crate) struct Woken {
+    /// Most often it is one.
+    first: Option<Waker>,
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
+    wakers: Vec<Waker>,
+    ended: Vec<Slot>,
+}
+
+impl Woken {
+    pub(crate) fn wake(&mut self, waker: Option<Waker>) {
+        if self.first.is_none() {
+            self.first = waker;
+        } else if let Some(waker) = waker {
+            self.more.get_or_insert_default().wakers.push(waker);
+        }
+    }
+
+    pub(super) fn end(&mut self, mut slot: Slot) {
+        self.wake(slot.reader.take());
+        #[cfg(feature = "blocking")]
+        drop(slot.watch.take());
+        if slot.work.is_some() || slot.ctx.is_some() {
+            self.more.get_or_insert_default().ended.push(slot);
+        }
+    }
+
+    /// Does it, now that the lock is free.
+    pub(crate) fn run(&mut self) {
+        if let Some(first) = self.first.take() {
+            first.wake();
+        }
+        if let Some(more) = &mut self.more {
+            more.ended.clear();
+            more.wakers.drain(..).for_each(Waker::wake);
+        }
+    }
+}
