@@ -216,6 +216,15 @@ pub fn threads() -> usize {
 
 /// Runs a test in a process of its own.
 pub fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
+    alone_with(None, name, test);
+}
+
+/// The same, with a variable of its environment set.
+pub fn alone_with(
+    variable: Option<(&str, &str)>,
+    name: &str,
+    test: impl FnOnce() + Send + 'static,
+) {
     const CHILD: &str = "TTRPC_BLOCKING_CHILD";
     if std::env::var_os(CHILD).is_some() {
         return patiently(test);
@@ -228,6 +237,7 @@ pub fn alone(name: &str, test: impl FnOnce() + Send + 'static) {
         .arg(std::env::current_exe().unwrap())
         .arg(name)
         .env(CHILD, "1")
+        .envs(variable)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
