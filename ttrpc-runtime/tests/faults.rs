@@ -263,3 +263,29 @@ async fn no_descriptors() {
     assert_eq!(complaints.load(Ordering::Relaxed), 1);
     let _: Error = call(&client, "None", Bytes::new()).await.unwrap_err();
 }
+
+/// A frame has its time however little of it comes: a part of its header, or of its body.
+#[tokio::test]
+async fn a_frame_that_does_not_end_in_time_closes_the_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut large = vec![0, 0x10, 0, 0, 0, 0, 0, 1, 1, 0];
+    large.resize(8192, 0);
+    for begun in [&large[..5], &large[..]] {
+        let mut limits = ttrpc_runtime::Limits::default();
+        limits.frame_timeout = Some(Duration::from_millis(20));
+        let server = Server::builder()
+            .service(Echo)
+            .limits(limits)
+            .build()
+            .unwrap();
+        let (mut here, there) = tokio::io::duplex(1 << 16);
+        let serving = tokio::spawn(async move { server.serve_connection(there).await });
+        here.write_all(begun).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = here.read_to_end(&mut rest);
+        let closed = tokio::time::timeout(Duration::from_secs(20), closed).await;
+        closed.expect("it waits for ever").unwrap();
+        assert!(serving.await.unwrap().unwrap_err().is_protocol());
+    }
+}

@@ -169,7 +169,9 @@ impl<S: Default> Link<S> {
 
     /// Whether [`poll`](super::Endpoint::poll) is sure to find nothing, whatever the time is.
     pub fn is_quiet(&self) -> bool {
-        !self.decoder.has_frames() && self.timeout().is_none()
+        // A frame that has begun has a time to be begun with.
+        let begins = self.limits.frame_timeout.is_some() && self.decoder.is_mid_frame();
+        !begins && !self.decoder.has_frames() && self.timeout().is_none()
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
