@@ -282,6 +282,9 @@ pub(crate) trait Streams: Send + Sync {
 
     /// Ends the other side of a stream as far as anybody here minds.
     fn abandon(&self, id: StreamId);
+
+    /// Whether those who wait, and handlers, are threads: these can't be stopped, only told.
+    fn is_threaded(&self) -> bool;
 }
 
 impl<S: Share> Streams for S {
@@ -333,14 +336,15 @@ impl<S: Share> Streams for S {
         self.with_state(Flush::Now, abandon);
         woken.run();
     }
+
+    fn is_threaded(&self) -> bool {
+        S::THREADS
+    }
 }
 
 /// A server's end of a connection.
 pub(crate) trait Answers: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
-
-    /// Whether handlers are threads: these can't be stopped, only told.
-    fn is_threaded(&self) -> bool;
 
     /// Says what kind of call it is, and what ends its context if that outlives the
     /// handler.
@@ -359,10 +363,6 @@ pub(crate) trait Answers: Streams {
 impl<S: Share<End = server::Connection<Slot>>> Answers for S {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams> {
         self
-    }
-
-    fn is_threaded(&self) -> bool {
-        S::THREADS
     }
 
     fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>) {
@@ -401,9 +401,6 @@ pub(crate) trait Asks: Streams {
     /// Opens a call.
     fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId>;
 
-    /// Whether those who wait are threads.
-    fn is_threaded(&self) -> bool;
-
     /// Keeps what gives a call up as long as that is not over.
     #[cfg(feature = "blocking")]
     fn keep(&self, id: StreamId, watch: Cancelled);
@@ -431,10 +428,6 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
 
     fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId> {
         self.with_state(Flush::Now, |state| state.endpoint.open(call, now))
-    }
-
-    fn is_threaded(&self) -> bool {
-        S::THREADS
     }
 
     #[cfg(feature = "blocking")]
