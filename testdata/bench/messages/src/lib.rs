@@ -1,4 +1,4 @@
-//! The messages of `payload.proto`, by rust-protobuf. `ttrpc` gets the same as we do.
+//! The messages of `payload.proto`, by rust-protobuf, which is what `ttrpc` takes.
 
 include!(concat!(env!("OUT_DIR"), "/protos/mod.rs"));
 

@@ -1,10 +1,9 @@
-//! Generates the service, for the messages that all pairs share.
+//! Generates the service, and its messages by prost.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     protoc_gen_ttrpc::Builder::new()
         .include("../..")
-        .option("messages", "none")
-        .option("message_path", "::bench_messages")
-        .compile(&["../../bench.proto"])?;
+        .option("messages", "prost")
+        .compile(&["../../bench.proto", "../../payload.proto"])?;
     Ok(())
 }

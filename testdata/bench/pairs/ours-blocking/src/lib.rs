@@ -5,9 +5,8 @@ mod protos {
 }
 
 use bench_kit::{Lap, blocking::Caller, serving};
-use bench_messages::payload::{Amount, Payload};
-use bench_messages::{amount, message};
 use bytes::Bytes;
+use protos::bench::v1::{Amount, Payload};
 use protos::bench_ttrpc::blocking::{Bench, BenchClient, BenchServer};
 use ttrpc_runtime::blocking::{Client, Sender, Server, Streaming};
 use ttrpc_runtime::{Context, Limits, Listener, Result};
@@ -20,7 +19,9 @@ impl Bench for Echo {
     }
 
     fn server_stream(&self, _: &Context, request: Amount) -> Result<Streaming<Payload>> {
-        let reply = message(vec![7; request.size as usize].into());
+        let reply = Payload {
+            data: vec![7; request.size as usize].into(),
+        };
         let replies = (0..request.messages).map(move |_| reply.clone());
         Ok(Streaming::from_iter(replies))
     }
@@ -30,7 +31,7 @@ impl Bench for Echo {
         while requests.message()?.is_some() {
             messages += 1;
         }
-        Ok(amount(messages, 0))
+        Ok(Amount { messages, size: 0 })
     }
 
     fn bidi(&self, _: &Context, requests: Streaming<Payload>) -> Result<Streaming<Payload>> {
@@ -67,12 +68,15 @@ impl Caller for Ours {
     }
 
     fn unary(&self, data: Bytes) -> usize {
-        let reply = self.0.unary(&Context::new(), message(data));
+        let reply = self.0.unary(&Context::new(), Payload { data });
         reply.unwrap().data.len()
     }
 
     fn server_stream(&self, messages: u64, size: usize, lap: &mut Lap) -> u64 {
-        let request = amount(messages, size);
+        let request = Amount {
+            messages: messages as i64,
+            size: size as i32,
+        };
         let replies = self.0.server_stream(&Context::new(), request);
         let mut count = 0;
         for reply in replies.unwrap() {
@@ -84,7 +88,7 @@ impl Caller for Ours {
     }
 
     fn client_stream(&self, data: Bytes, messages: u64) -> u64 {
-        let request = message(data);
+        let request = Payload { data };
         let requests = (0..messages).map(move |_| request.clone());
         let requests = Streaming::from_iter(requests);
         let reply = self.0.client_stream(&Context::new(), requests);
@@ -92,7 +96,7 @@ impl Caller for Ours {
     }
 
     fn bidi(&self, data: Bytes, lap: &mut Lap) {
-        let request = message(data);
+        let request = Payload { data };
         let (requests, mut replies) = self.open();
         loop {
             requests.send(request.clone()).unwrap();
@@ -106,7 +110,7 @@ impl Caller for Ours {
 
     fn hold(&self, data: Bytes) -> Self::Held {
         let (requests, mut replies) = self.open();
-        requests.send(message(data)).unwrap();
+        requests.send(Payload { data }).unwrap();
         replies.message().unwrap().unwrap();
         (requests, replies)
     }

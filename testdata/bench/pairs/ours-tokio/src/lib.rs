@@ -5,9 +5,8 @@ mod protos {
 }
 
 use bench_kit::{Lap, asynchronous::Caller, serving};
-use bench_messages::payload::{Amount, Payload};
-use bench_messages::{amount, message};
 use bytes::Bytes;
+use protos::bench::v1::{Amount, Payload};
 use protos::bench_ttrpc::{Bench, BenchClient, BenchServer};
 use ttrpc_runtime::{Client, Context, Limits, Listener, Result, Sender, Server, Streaming};
 
@@ -19,7 +18,9 @@ impl Bench for Echo {
     }
 
     async fn server_stream(&self, _: &Context, request: Amount) -> Result<Streaming<Payload>> {
-        let reply = message(vec![7; request.size as usize].into());
+        let reply = Payload {
+            data: vec![7; request.size as usize].into(),
+        };
         let replies = (0..request.messages).map(move |_| reply.clone());
         Ok(Streaming::from_iter(replies))
     }
@@ -29,7 +30,7 @@ impl Bench for Echo {
         while requests.message().await?.is_some() {
             messages += 1;
         }
-        Ok(amount(messages, 0))
+        Ok(Amount { messages, size: 0 })
     }
 
     async fn bidi(&self, _: &Context, requests: Streaming<Payload>) -> Result<Streaming<Payload>> {
@@ -66,12 +67,15 @@ impl Caller for Ours {
     }
 
     async fn unary(&self, data: Bytes) -> usize {
-        let reply = self.0.unary(&Context::new(), message(data)).await;
+        let reply = self.0.unary(&Context::new(), Payload { data }).await;
         reply.unwrap().data.len()
     }
 
     async fn server_stream(&self, messages: u64, size: usize, lap: &mut Lap) -> u64 {
-        let request = amount(messages, size);
+        let request = Amount {
+            messages: messages as i64,
+            size: size as i32,
+        };
         let replies = self.0.server_stream(&Context::new(), request).await;
         let mut replies = replies.unwrap();
         let mut count = 0;
@@ -84,7 +88,7 @@ impl Caller for Ours {
     }
 
     async fn client_stream(&self, data: Bytes, messages: u64) -> u64 {
-        let request = message(data);
+        let request = Payload { data };
         let requests = (0..messages).map(move |_| request.clone());
         let requests = Streaming::from_iter(requests);
         let reply = self.0.client_stream(&Context::new(), requests).await;
@@ -92,7 +96,7 @@ impl Caller for Ours {
     }
 
     async fn bidi(&self, data: Bytes, lap: &mut Lap) {
-        let request = message(data);
+        let request = Payload { data };
         let (requests, mut replies) = self.open().await;
         loop {
             requests.send(request.clone()).await.unwrap();
@@ -106,7 +110,7 @@ impl Caller for Ours {
 
     async fn hold(&self, data: Bytes) -> Self::Held {
         let (requests, mut replies) = self.open().await;
-        requests.send(message(data)).await.unwrap();
+        requests.send(Payload { data }).await.unwrap();
         replies.message().await.unwrap().unwrap();
         (requests, replies)
     }
