@@ -1,6 +1,6 @@
 //! The messages and the codec of the model service.
 
-use ttrpc_runtime::codec::{Codec, CodecError};
+use ttrpc_runtime::codec::{Buffer, Codec, CodecError};
 
 /// What the model's rpcs take.
 #[derive(Debug, PartialEq)]
@@ -20,8 +20,8 @@ macro_rules! one_byte {
                 Ok(1)
             }
 
-            fn encode(message: &$message, buffer: &mut Vec<u8>) {
-                buffer.push(message.0);
+            fn encode(message: &$message, buffer: &mut Buffer) {
+                buffer.put_slice(&[message.0]);
             }
 
             fn decode(payload: bytes::Bytes) -> Result<$message, CodecError> {

@@ -9,6 +9,7 @@ use crate::error::Error;
 
 #[cfg(feature = "buffa")]
 mod buffa;
+mod buffer;
 #[cfg(feature = "prost")]
 mod prost;
 #[cfg(feature = "protobuf")]
@@ -16,6 +17,8 @@ mod protobuf;
 
 #[cfg(feature = "buffa")]
 pub use self::buffa::Buffa;
+pub use self::buffer::Buffer;
+pub(crate) use self::buffer::SHARED_LEN;
 #[cfg(feature = "prost")]
 pub use self::prost::Prost;
 #[cfg(feature = "protobuf")]
@@ -43,7 +46,7 @@ pub trait Codec<M>: Send + Sync + 'static {
 
     /// Appends `message` to `buffer`: exactly as many bytes as
     /// [`encoded_len`](Self::encoded_len) said, which is always called first.
-    fn encode(message: &M, buffer: &mut Vec<u8>);
+    fn encode(message: &M, buffer: &mut Buffer);
 
     /// Reads a message out of `payload`, whose bytes it may keep.
     ///
@@ -86,7 +89,7 @@ pub trait Payload {
     fn encoded_len(&self) -> Result<usize, CodecError>;
 
     /// Appends the bytes to `buffer`.
-    fn write(&self, buffer: &mut Vec<u8>);
+    fn write(&self, buffer: &mut Buffer);
 }
 
 /// The codec of messages that are bytes already.
@@ -98,8 +101,8 @@ impl Codec<Bytes> for Raw {
         Ok(message.len())
     }
 
-    fn encode(message: &Bytes, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(message);
+    fn encode(message: &Bytes, buffer: &mut Buffer) {
+        buffer.put_bytes(message);
     }
 
     fn decode(payload: Bytes) -> Result<Bytes, CodecError> {
@@ -109,9 +112,10 @@ impl Codec<Bytes> for Raw {
 
 /// Encodes a message into bytes of its own.
 pub(crate) fn to_bytes<C: Codec<M>, M>(message: &M) -> Result<Bytes, CodecError> {
-    let mut buffer = Vec::with_capacity(C::encoded_len(message)?);
+    C::encoded_len(message)?;
+    let mut buffer = Buffer::default();
     C::encode(message, &mut buffer);
-    Ok(buffer.into())
+    Ok(buffer.into_bytes())
 }
 
 /// Bytes that are already encoded.
@@ -120,8 +124,8 @@ impl Payload for Bytes {
         Ok(self.len())
     }
 
-    fn write(&self, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(self);
+    fn write(&self, buffer: &mut Buffer) {
+        buffer.put_bytes(self);
     }
 }
 
@@ -145,7 +149,7 @@ impl<C: Codec<M>, M> Payload for Encoded<'_, C, M> {
         C::encoded_len(self.message)
     }
 
-    fn write(&self, buffer: &mut Vec<u8>) {
+    fn write(&self, buffer: &mut Buffer) {
         C::encode(self.message, buffer);
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets, as far as neither std nor socket2 goes. The only module with unsafe code.
+//! Sockets, as far as neither std nor socket2 goes. The only module with unsafe code, but for
+//! a trait of `bytes` that the codec of prost implements.
 
 use std::io::{self, IoSlice};
 #[cfg(feature = "blocking")]

@@ -1,9 +1,9 @@
 //! Messages of buffa.
 
-use buffa::Message;
+use buffa::{EncodeSink, Message};
 use bytes::Bytes;
 
-use super::{Codec, CodecError, name_of};
+use super::{Buffer, Codec, CodecError, name_of};
 
 /// The codec of buffa's messages (the crate `buffa`, version 0.9).
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ impl<M: Message + 'static> Codec<M> for Buffa {
         Ok(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    fn encode(message: &M, buffer: &mut Vec<u8>) {
+    fn encode(message: &M, buffer: &mut Buffer) {
         // What is too large has failed above.
         let _ = message.try_encode(buffer);
     }
@@ -24,5 +24,49 @@ impl<M: Message + 'static> Codec<M> for Buffa {
     fn decode(mut payload: Bytes) -> Result<M, CodecError> {
         M::decode(&mut payload)
             .map_err(|error| CodecError::new(format!("not a {}: {error}", name_of::<M>())))
+    }
+}
+
+/// Shared fields are taken as they are.
+impl EncodeSink for Buffer {
+    const IS_SEGMENTED: bool = true;
+
+    fn put_u8(&mut self, value: u8) {
+        self.run.push(value);
+    }
+
+    fn put_slice(&mut self, bytes: &[u8]) {
+        Buffer::put_slice(self, bytes);
+    }
+
+    fn put_u32_le(&mut self, value: u32) {
+        Buffer::put_slice(self, &value.to_le_bytes());
+    }
+
+    fn put_u64_le(&mut self, value: u64) {
+        Buffer::put_slice(self, &value.to_le_bytes());
+    }
+
+    fn put_shared(&mut self, bytes: Bytes) {
+        self.put_bytes(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SHARED_LEN;
+    use super::*;
+
+    #[test]
+    fn large_fields_are_shared_and_small_ones_copied() {
+        for len in [5, SHARED_LEN - 1, SHARED_LEN, 1 << 20] {
+            let field = Bytes::from(vec![7; len]);
+            let (mut buffer, mut expected) = (Buffer::default(), Vec::new());
+            buffa::types::put_shared_bytes_field(1, &field, &mut buffer);
+            buffa::types::put_shared_bytes_field(1, &field, &mut expected);
+            let shared = buffer.large.front().map(|(_, bytes)| bytes.as_ptr());
+            assert_eq!(shared, (len >= SHARED_LEN).then(|| field.as_ptr()));
+            assert!(buffer.into_bytes() == expected);
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Messages of prost.
 
-use bytes::Bytes;
+use bytes::buf::UninitSlice;
+use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 
-use super::{Codec, CodecError, name_of};
+use super::{Buffer, Codec, CodecError, SHARED_LEN, name_of};
 
 /// The codec of prost's messages (the crate `prost`, version 0.14).
 #[derive(Clone, Copy, Debug)]
@@ -14,13 +15,71 @@ impl<M: Message + Default + 'static> Codec<M> for Prost {
         Ok(message.encoded_len())
     }
 
-    fn encode(message: &M, buffer: &mut Vec<u8>) {
+    fn encode(message: &M, buffer: &mut Buffer) {
         // Knows the length already, unlike `encode`, which would ask for it again.
-        message.encode_raw(buffer);
+        message.encode_raw(&mut Sharing(buffer));
     }
 
     fn decode(payload: Bytes) -> Result<M, CodecError> {
         M::decode(payload)
             .map_err(|error| CodecError::new(format!("not a {}: {error}", name_of::<M>())))
+    }
+}
+
+/// Takes shared fields as they are.
+struct Sharing<'a>(&'a mut Buffer);
+
+// SAFETY: what the trait asks for is what the `Vec` that everything is handed to does.
+#[allow(unsafe_code)] // The trait is an unsafe one, and prost encodes to nothing else.
+unsafe impl BufMut for Sharing<'_> {
+    fn remaining_mut(&self) -> usize {
+        self.0.run.remaining_mut()
+    }
+
+    unsafe fn advance_mut(&mut self, len: usize) {
+        // SAFETY: the caller has written so many bytes to what `chunk_mut` gave, which is
+        // the room of this.
+        unsafe { self.0.run.advance_mut(len) }
+    }
+
+    fn chunk_mut(&mut self) -> &mut UninitSlice {
+        self.0.run.chunk_mut()
+    }
+
+    fn put<T: Buf>(&mut self, mut bytes: T) {
+        let len = bytes.remaining();
+        if len < SHARED_LEN {
+            self.0.run.put(bytes);
+        } else {
+            // Of a field of the type `Bytes` this is another reference and no copy.
+            self.0.put_large(bytes.copy_to_bytes(len));
+        }
+    }
+
+    fn put_slice(&mut self, bytes: &[u8]) {
+        self.0.put_slice(bytes);
+    }
+
+    fn put_u8(&mut self, byte: u8) {
+        self.0.run.push(byte);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_fields_are_shared_and_small_ones_copied() {
+        for len in [0, 5, SHARED_LEN - 1, SHARED_LEN, 1 << 20] {
+            let field = Bytes::from(vec![7; len]);
+            let mut buffer = Buffer::default();
+            // To prost a `Bytes` is a message with one field.
+            Prost::encode(&field, &mut buffer);
+            assert_eq!(buffer.len(), field.encoded_len());
+            let shared = buffer.large.front().map(|(_, bytes)| bytes.as_ptr());
+            assert_eq!(shared, (len >= SHARED_LEN).then(|| field.as_ptr()));
+            assert!(buffer.into_bytes() == field.encode_to_vec());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protobuf::{CodedOutputStream, Message, well_known_types};
 
-use super::{Codec, CodecError};
+use super::{Buffer, Codec, CodecError};
 use crate::frame::MAX_DATA_LEN;
 use crate::status::Any;
 
@@ -23,13 +23,15 @@ impl<M: Message> Codec<M> for Protobuf {
         Ok(usize::try_from(message.compute_size()).unwrap_or(usize::MAX))
     }
 
-    fn encode(message: &M, buffer: &mut Vec<u8>) {
-        buffer.reserve((message.cached_size() as usize).min(MAX_DATA_LEN));
-        let mut stream = CodedOutputStream::vec(buffer);
-        // Writing to memory can't fail; were it to, the length would be wrong, and
-        // that is noticed where the frame is made.
-        let _ = message.write_to_with_cached_sizes(&mut stream);
-        let _ = stream.flush();
+    fn encode(message: &M, buffer: &mut Buffer) {
+        let len = (message.cached_size() as usize).min(MAX_DATA_LEN);
+        buffer.put_with(len, |bytes| {
+            let mut stream = CodedOutputStream::vec(bytes);
+            // Writing to memory can't fail; were it to, the length would be wrong, and
+            // that is noticed where the frame is made.
+            let _ = message.write_to_with_cached_sizes(&mut stream);
+            let _ = stream.flush();
+        });
     }
 
     fn decode(payload: Bytes) -> Result<M, CodecError> {

@@ -1,17 +1,12 @@
 //! From frames to bytes.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
-use crate::codec::{CodecError, Payload};
+use crate::codec::{Buffer, CodecError, Payload, SHARED_LEN};
 use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamId};
-
-/// A payload from this on is encoded into a buffer of its own and written from there:
-/// what is behind it need not move when it comes or goes.
-const OWN_BUFFER_LEN: usize = 96 << 10;
 
 /// An emptied buffer above this is given back.
 const KEPT_LEN: usize = 256 << 10;
@@ -23,15 +18,12 @@ thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Frames that wait to be written: one run of bytes with large payloads between.
+/// Frames that wait to be written.
 #[derive(Debug, Default)]
 pub struct Output {
-    run: Vec<u8>,
-    /// How much of the run has been written.
+    buffer: Buffer,
+    /// How much of the buffer's run has been written. Large pieces are dropped as they are.
     written: usize,
-    /// Large payloads, each with the place in the run that it comes before.
-    large: VecDeque<(usize, Bytes)>,
-    large_len: usize,
 }
 
 /// The parts of a frame's data, in order.
@@ -47,7 +39,7 @@ pub(super) struct Data<'a, B, A> {
 impl Output {
     /// How many bytes wait.
     pub fn len(&self) -> usize {
-        self.run.len() - self.written + self.large_len
+        self.buffer.len() - self.written
     }
 
     /// Whether none wait.
@@ -78,30 +70,18 @@ impl Output {
             message_type,
             flags,
         };
-        let beginning = self.run.len();
-        let own = if data.payload_len < OWN_BUFFER_LEN {
-            0
-        } else {
-            data.payload_len
-        };
-        self.run.reserve(HEADER_LEN + data.len - own);
-        if data.payload_len >= OWN_BUFFER_LEN {
-            let mut payload = Vec::with_capacity(data.payload_len);
-            data.payload.write(&mut payload);
-            check_len(payload.len(), data.payload_len)?;
-            self.run.extend_from_slice(&header.to_bytes());
-            (data.before)(&mut self.run);
-            self.large_len += payload.len();
-            self.large.push_back((self.run.len(), payload.into()));
-        } else {
-            self.run.extend_from_slice(&header.to_bytes());
-            (data.before)(&mut self.run);
-            let before = self.run.len();
-            data.payload.write(&mut self.run);
-            let written = self.run.len() - before;
-            check_len(written, data.payload_len).inspect_err(|_| self.run.truncate(beginning))?;
+        let buffer = &mut self.buffer;
+        let beginning = buffer.mark();
+        if data.len < SHARED_LEN {
+            buffer.run.reserve(HEADER_LEN + data.len);
         }
-        (data.after)(&mut self.run);
+        buffer.run.extend_from_slice(&header.to_bytes());
+        (data.before)(&mut buffer.run);
+        let before = buffer.len();
+        data.payload.write(buffer);
+        let written = buffer.len() - before;
+        check_len(written, data.payload_len).inspect_err(|_| buffer.truncate(&beginning))?;
+        (data.after)(&mut buffer.run);
         Ok(())
     }
 
@@ -121,25 +101,29 @@ impl Output {
             flags,
         };
         self.borrow_buffer();
-        self.run.extend_from_slice(&header.to_bytes());
-        data(&mut self.run);
+        self.buffer.run.extend_from_slice(&header.to_bytes());
+        data(&mut self.buffer.run);
     }
 
     /// Takes a buffer that the thread has kept, if there is none.
     fn borrow_buffer(&mut self) {
-        if self.run.capacity() == 0 {
+        if self.buffer.run.capacity() == 0 {
             // A thread that ends has none.
             let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
-            self.run = spare.ok().flatten().unwrap_or_default();
+            self.buffer.run = spare.ok().flatten().unwrap_or_default();
         }
     }
 
     /// The bytes to be written next, in order; says how many of `slices` it has set.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let (mut used, mut at) = (0, self.written);
-        let runs = self.large.iter().map(|(end, bytes)| (*end, &bytes[..]));
-        for (end, large) in runs.chain([(self.run.len(), &[][..])]) {
-            for bytes in [&self.run[at..end], large] {
+        let runs = self
+            .buffer
+            .large
+            .iter()
+            .map(|(end, bytes)| (*end, &bytes[..]));
+        for (end, large) in runs.chain([(self.buffer.run.len(), &[][..])]) {
+            for bytes in [&self.buffer.run[at..end], large] {
                 if !bytes.is_empty() {
                     let Some(slice) = slices.get_mut(used) else {
                         return used;
@@ -156,56 +140,63 @@ impl Output {
     /// Takes the data frames of a stream back. Nothing may have been written yet.
     pub(super) fn take_back(&mut self, stream_id: StreamId) {
         debug_assert_eq!(self.written, 0);
-        let mut kept = Self::default();
+        let Buffer { run, mut large, .. } = std::mem::take(&mut self.buffer);
+        let kept = &mut self.buffer;
         let mut at = 0;
-        while let Some(header) = self.run[at..].first_chunk::<HEADER_LEN>() {
+        while let Some(header) = run[at..].first_chunk::<HEADER_LEN>() {
             let header = Header::from_bytes(*header);
+            let is_kept = header.stream_id != stream_id || header.message_type != MessageType::DATA;
             let mut end = at + HEADER_LEN + header.length as usize;
-            let is_its = |(place, bytes): &&(usize, Bytes)| place + bytes.len() <= end;
-            let large = self
-                .large
-                .front()
-                .filter(is_its)
-                .map(|(_, bytes)| bytes.len());
-            let large = large.and_then(|len| {
-                end -= len;
-                self.large.pop_front()
-            });
-            if header.stream_id != stream_id || header.message_type != MessageType::DATA {
-                if let Some((place, bytes)) = large {
+            while let Some((place, bytes)) = large.pop_front() {
+                if place + bytes.len() > end {
+                    large.push_front((place, bytes));
+                    break;
+                }
+                end -= bytes.len();
+                if is_kept {
                     kept.large_len += bytes.len();
                     kept.large.push_back((kept.run.len() + place - at, bytes));
                 }
-                kept.run.extend_from_slice(&self.run[at..end]);
+            }
+            if is_kept {
+                kept.put_slice(&run[at..end]);
             }
             at = end;
         }
-        *self = kept;
     }
 
     /// Says that `len` bytes have been written.
     pub fn advance(&mut self, mut len: usize) {
         while len > 0 {
-            let end = self.large.front().map_or(self.run.len(), |(end, _)| *end);
+            let end = self
+                .buffer
+                .large
+                .front()
+                .map_or(self.buffer.run.len(), |(end, _)| *end);
             let run = len.min(end - self.written);
             self.written += run;
             len -= run;
-            let Some((_, large)) = self.large.front_mut().filter(|_| self.written == end) else {
+            let Some((_, large)) = self
+                .buffer
+                .large
+                .front_mut()
+                .filter(|_| self.written == end)
+            else {
                 break;
             };
             let part = len.min(large.len());
             large.advance(part);
-            self.large_len -= part;
+            self.buffer.large_len -= part;
             len -= part;
             if large.is_empty() {
-                self.large.pop_front();
+                self.buffer.large.pop_front();
             }
         }
         if self.is_empty() {
             self.written = 0;
-            self.run.clear();
-            if self.run.capacity() > KEPT_LEN {
-                self.run = Vec::new();
+            self.buffer.run.clear();
+            if self.buffer.run.capacity() > KEPT_LEN {
+                self.buffer.run = Vec::new();
             }
         }
     }
@@ -215,7 +206,7 @@ impl Output {
         if !self.is_empty() {
             return;
         }
-        let run = std::mem::take(self).run;
+        let run = std::mem::take(self).buffer.run;
         if run.capacity() > 0 {
             let _ = SPARE.try_with(|spare| {
                 let mut spare = spare.borrow_mut();
@@ -238,6 +229,8 @@ fn check_len(written: usize, said: usize) -> Result<(), CodecError> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn put(output: &mut Output, payload: &Bytes) {
@@ -255,7 +248,7 @@ mod tests {
 
     #[test]
     fn bytes_leave_in_order_however_they_are_written() {
-        let payloads = [0, 5, OWN_BUFFER_LEN, OWN_BUFFER_LEN + 1, 1, 150_000]
+        let payloads = [0, 5, SHARED_LEN, SHARED_LEN + 1, 1, 150_000]
             .map(|len| Bytes::from((0..len).map(|i| (i % 13) as u8).collect::<Vec<_>>()));
         for step in [997, 20_000, usize::MAX] {
             for most in [1, 2, 16] {
@@ -288,20 +281,82 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_back_takes_its_large_pieces_with_it() {
+        struct Pieces(Vec<Bytes>);
+        impl Payload for Pieces {
+            fn encoded_len(&self) -> Result<usize, CodecError> {
+                Ok(self.0.iter().map(Bytes::len).sum())
+            }
+            fn write(&self, buffer: &mut Buffer) {
+                self.0.iter().for_each(|piece| buffer.put_bytes(piece));
+            }
+        }
+        let piece = |len: usize, byte: u8| Bytes::from(vec![byte; len]);
+        let put = |output: &mut Output, id: u32, pieces: &Pieces| {
+            let payload_len = pieces.encoded_len().unwrap();
+            let data = Data {
+                len: payload_len,
+                before: |_: &mut Vec<u8>| {},
+                payload: pieces,
+                payload_len,
+                after: |_: &mut Vec<u8>| {},
+            };
+            let id = StreamId::new(id);
+            output.put(id, MessageType::DATA, Flags::NONE, data)
+        };
+        let frames = [
+            Pieces(vec![
+                piece(SHARED_LEN, 1),
+                piece(SHARED_LEN, 2),
+                piece(3, 3),
+            ]),
+            Pieces(vec![]),
+            Pieces(vec![piece(5, 4), piece(2 * SHARED_LEN, 5)]),
+            Pieces(vec![
+                piece(7, 6),
+                piece(SHARED_LEN, 7),
+                piece(SHARED_LEN, 8),
+            ]),
+            Pieces(vec![piece(9, 9)]),
+        ];
+        for taken in [1, 3] {
+            let (mut all, mut kept) = (Output::default(), Output::default());
+            for (n, frame) in frames.iter().enumerate() {
+                let id = [1, 3][n % 2];
+                put(&mut all, id, frame).unwrap();
+                if id != taken {
+                    put(&mut kept, id, frame).unwrap();
+                }
+            }
+            all.take_back(StreamId::new(taken));
+            let bytes = |output: &Output| {
+                let mut slices = [IoSlice::new(&[]); 16];
+                let used = output.slices(&mut slices);
+                slices[..used]
+                    .iter()
+                    .flat_map(|s| s.to_vec())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(all.len(), kept.len());
+            assert!(bytes(&all) == bytes(&kept));
+        }
+    }
+
+    #[test]
     fn a_codec_that_lies_about_its_length_queues_nothing() {
         struct Liar(usize);
         impl Payload for Liar {
             fn encoded_len(&self) -> Result<usize, CodecError> {
                 Ok(self.0)
             }
-            fn write(&self, buffer: &mut Vec<u8>) {
-                buffer.push(0);
+            fn write(&self, buffer: &mut Buffer) {
+                buffer.put_slice(&[0]);
             }
         }
         let mut output = Output::default();
         put(&mut output, &Bytes::from_static(b"first"));
         let len = output.len();
-        for said in [0, 2, OWN_BUFFER_LEN] {
+        for said in [0, 2, SHARED_LEN] {
             let data = Data {
                 len: said,
                 before: |_: &mut Vec<u8>| {},

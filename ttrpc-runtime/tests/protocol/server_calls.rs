@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ttrpc_runtime::codec::{CodecError, Payload};
+use ttrpc_runtime::codec::{Buffer, CodecError, Payload};
 use ttrpc_runtime::proto::{CallKind, Endpoint};
 use ttrpc_runtime::{Any, Code, Status};
 
@@ -232,8 +232,8 @@ impl Payload for Broken {
             .ok_or_else(|| CodecError::new("a required field is missing"))
     }
 
-    fn write(&self, buffer: &mut Vec<u8>) {
-        buffer.extend([0; 3]);
+    fn write(&self, buffer: &mut Buffer) {
+        buffer.put_slice(&[0; 3]);
     }
 }
 

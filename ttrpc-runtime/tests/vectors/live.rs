@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
-use ttrpc_runtime::codec::{Codec, CodecError, Raw};
+use ttrpc_runtime::codec::{Buffer, Codec, CodecError, Raw};
 use ttrpc_runtime::{Call, Listener, Reply, Result, Server, Service, Streaming, unimplemented};
 
 use crate::demo;
@@ -30,8 +30,8 @@ impl Codec<usize> for Numbers {
         Ok(4)
     }
 
-    fn encode(number: &usize, buffer: &mut Vec<u8>) {
-        buffer.extend((*number as u32).to_be_bytes());
+    fn encode(number: &usize, buffer: &mut Buffer) {
+        buffer.put_slice(&(*number as u32).to_be_bytes());
     }
 
     fn decode(payload: Bytes) -> Result<usize, CodecError> {
@@ -44,7 +44,7 @@ impl Codec<Bytes> for Numbers {
         Raw::encoded_len(message)
     }
 
-    fn encode(message: &Bytes, buffer: &mut Vec<u8>) {
+    fn encode(message: &Bytes, buffer: &mut Buffer) {
         Raw::encode(message, buffer);
     }
 

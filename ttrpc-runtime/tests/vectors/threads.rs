@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ttrpc_runtime::blocking::{Call, Reply, Server, Service, Streaming, unimplemented};
-use ttrpc_runtime::codec::{Codec, CodecError, Raw};
+use ttrpc_runtime::codec::{Buffer, Codec, CodecError, Raw};
 use ttrpc_runtime::{CallContext, Result};
 
 use crate::demo;
@@ -55,8 +55,8 @@ impl Codec<usize> for Number {
         Ok(4)
     }
 
-    fn encode(number: &usize, buffer: &mut Vec<u8>) {
-        buffer.extend((*number as u32).to_be_bytes());
+    fn encode(number: &usize, buffer: &mut Buffer) {
+        buffer.put_slice(&(*number as u32).to_be_bytes());
     }
 
     fn decode(payload: Bytes) -> Result<usize, CodecError> {
@@ -69,7 +69,7 @@ impl Codec<Bytes> for Number {
         Raw::encoded_len(message)
     }
 
-    fn encode(message: &Bytes, buffer: &mut Vec<u8>) {
+    fn encode(message: &Bytes, buffer: &mut Buffer) {
         Raw::encode(message, buffer);
     }
 
