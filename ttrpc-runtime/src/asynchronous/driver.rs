@@ -15,10 +15,16 @@ use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::connection::{BoxFuture, Flush, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work};
+use crate::connection::{
+    BoxFuture, Flush, MAX_SLICES, SCRATCH, SCRATCH_LEN, Share, Slot, State, Woken, Work,
+};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Body, Endpoint, Output, server};
+
+/// Bytes that the task reads before others have their turn: those that wait for what has
+/// come, and other connections. More would pile up.
+const TURN: usize = 64 << 10;
 
 /// A connection that a task drives.
 pub(crate) struct Connection<E> {
@@ -153,6 +159,7 @@ where
     }
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut read = 0;
         loop {
             self.handle_events(cx)?;
             let had_room = self.connection.lock().state.link().has_reply_room();
@@ -160,9 +167,15 @@ where
                 // Frames may wait that were not looked at for want of room.
                 continue;
             }
-            if self.connection.lock().state.endpoint.wants_read() && self.poll_read(cx)?.is_ready()
-            {
-                continue;
+            if read >= TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.connection.lock().state.endpoint.wants_read() {
+                if let Poll::Ready(len) = self.poll_read(cx)? {
+                    read += len;
+                    continue;
+                }
             }
             if let Some(outcome) = self.poll_sleep(cx) {
                 return outcome;
@@ -220,15 +233,20 @@ where
         }
     }
 
-    /// Reads once; ready when something has come.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    /// Reads once, or the whole of a large frame; ready when something has come, with how
+    /// many bytes.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        let mut most = 0;
         if self.body.is_none() {
-            self.body = self.connection.lock().state.link().take_body();
+            let mut shared = self.connection.lock();
+            let link = shared.state.link();
+            self.body = link.take_body();
+            most = link.read_len(SCRATCH_LEN);
         }
         let Some(body) = &mut self.body else {
             let connection = &self.connection;
             let len = ready!(SCRATCH.with_borrow_mut(|scratch| {
-                let mut buffer = ReadBuf::new(scratch);
+                let mut buffer = ReadBuf::new(&mut scratch[..most]);
                 ready!(uninterrupted(
                     || Pin::new(&mut self.io).poll_read(cx, &mut buffer)
                 ))?;
@@ -240,22 +258,26 @@ where
             if len == 0 {
                 return Poll::Ready(Err(Error::closed("the peer closed the connection")));
             }
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(len));
         };
+        let mut len = 0;
         while body.missing() > 0 {
             let (buffer, missing) = body.buffer();
             let mut buffer = buffer.limit(missing);
             let read = uninterrupted(|| pin!(self.io.read_buf(&mut buffer)).poll(cx));
-            if ready!(read).map_err(Error::connection_lost)? == 0 {
-                return Poll::Ready(Err(Error::closed(
-                    "the peer closed the connection within a frame",
-                )));
+            match ready!(read).map_err(Error::connection_lost)? {
+                0 => {
+                    return Poll::Ready(Err(Error::closed(
+                        "the peer closed the connection within a frame",
+                    )));
+                }
+                read => len += read,
             }
         }
         if let Some(body) = self.body.take() {
             self.connection.lock().state.link().received_body(body);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(len))
     }
 
     /// Goes to sleep until something happens, unless something has: then `None`.

@@ -268,15 +268,15 @@ impl Connection<Home> {
             } else {
                 libc::MSG_DONTWAIT
             };
-            let mut body = Self::begin_read(&mut shared);
+            let mut room = Self::begin_read(&mut shared);
             drop(shared);
             after.run();
-            let read = self.read(&mut body, flags);
+            let read = self.read(&mut room, flags);
             if lingers {
                 pool.stop_lingering();
             }
             let nothing = matches!(read, Ok(Read::Nothing));
-            shared = self.take_read(read, body, &mut after);
+            shared = self.take_read(read, room, &mut after);
             if nothing {
                 self.give_up_reading(&mut shared, &mut after);
                 break;
@@ -349,11 +349,11 @@ impl Connection<Home> {
             if shared.state.ended().is_some() || is_full || shared.drained {
                 break;
             }
-            let mut body = Self::begin_read(&mut shared);
+            let mut room = Self::begin_read(&mut shared);
             drop(shared);
             after.run();
-            let read = self.read(&mut body, libc::MSG_DONTWAIT);
-            shared = self.take_read(read, body, &mut after);
+            let read = self.read(&mut room, libc::MSG_DONTWAIT);
+            shared = self.take_read(read, room, &mut after);
         }
         self.give_up_writing(&mut shared, &mut after);
         self.give_up_reading(&mut shared, &mut after);

@@ -14,7 +14,11 @@ const OWN_BUFFER_LEN: usize = 32 << 10;
 const PROVEN_LEN: usize = 32 << 10;
 
 /// How much room there is before that.
-const FIRST_ROOM: usize = 64 << 10;
+const FIRST_ROOM: usize = 68 << 10;
+
+/// How much is read at once behind a large frame: if another one follows, the rest of that
+/// is read to where it stays, and not copied there.
+const READ_BEHIND_LARGE: usize = 1 << 10;
 
 /// The capacity for a frame of `len` bytes of which `come` have come.
 fn capacity(come: usize, len: usize) -> usize {
@@ -47,6 +51,8 @@ pub struct Decoder {
     large: Option<(Header, Option<Body>)>,
     /// Bytes of an oversize frame that are yet to be dropped.
     skip: usize,
+    /// Whether the last frame was a large one.
+    after_large: bool,
 }
 
 /// The data of a large frame, which is read straight to where it stays.
@@ -108,6 +114,15 @@ impl Decoder {
         self.large.as_mut().and_then(|(_, body)| body.take())
     }
 
+    /// How much is to be read at once where there is no large frame: `most`, or less.
+    pub(super) fn read_len(&self, most: usize) -> usize {
+        if self.after_large {
+            READ_BEHIND_LARGE.min(most)
+        } else {
+            most
+        }
+    }
+
     /// Takes what was read of a large frame.
     pub fn push_body(&mut self, body: Body) {
         if let Some((_, place)) = &mut self.large {
@@ -117,6 +132,7 @@ impl Decoder {
 
     /// Takes what was read.
     pub fn push(&mut self, mut read: &[u8]) {
+        self.after_large = false;
         self.chunk = if self.chunk.is_empty() {
             let skipped = self.skip.min(read.len());
             self.skip -= skipped;
@@ -158,6 +174,7 @@ impl Decoder {
                 return Ok(None);
             };
             self.chunk_number += 1;
+            self.after_large = true;
             let memory = (self.chunk_number, data.len());
             let data = data.into();
             return Ok(Some(Incoming::Frame(Frame {

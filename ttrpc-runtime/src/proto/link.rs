@@ -75,6 +75,11 @@ impl<S: Default> Link<S> {
         self.being_read = being_read;
     }
 
+    /// How much is to be read at once where no large frame is: `most`, or less.
+    pub fn read_len(&self, most: usize) -> usize {
+        self.decoder.read_len(most)
+    }
+
     /// Takes a large frame once nothing of it is missing.
     pub fn received_body(&mut self, body: Body) {
         self.decoder.push_body(body);

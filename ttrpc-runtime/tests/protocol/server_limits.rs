@@ -55,7 +55,7 @@ fn header_that_claims_4_mib_gets_memory_only_for_what_has_come() {
             // Room for all of it, and some to spare, once a part worth the name has come;
             // what has not come takes no memory then either, only addresses.
             let most = if come < 32 << 10 {
-                64 << 10
+                68 << 10
             } else {
                 MIB_4 * 3 / 2
             };

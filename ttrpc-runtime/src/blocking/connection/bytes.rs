@@ -8,6 +8,13 @@ use crate::error::{Error, Result};
 use crate::proto::{Body, Output};
 use crate::socket;
 
+/// Where what is read is to go: to a large frame, if one has begun, or to the thread's buffer.
+pub(in super::super) struct Room {
+    body: Option<Body>,
+    /// How much goes to the thread's buffer at once.
+    most: usize,
+}
+
 /// What became of an attempt to read.
 pub(in super::super) enum Read {
     /// So many bytes came, and that was all.
@@ -37,19 +44,18 @@ impl<H: Host> Connection<H> {
         Ok(())
     }
 
-    /// Reads once: into `body` if there is one, otherwise into the thread's buffer.
-    pub(in super::super) fn read(&self, body: &mut Option<Body>, flags: i32) -> Result<Read> {
-        let mut room = 0;
+    /// Reads once.
+    pub(in super::super) fn read(&self, to: &mut Room, flags: i32) -> Result<Read> {
+        let mut room = to.most;
         let read = loop {
-            let read = match body {
+            let read = match &mut to.body {
                 Some(body) => {
                     let (buffer, missing) = body.buffer();
                     room = missing.min(buffer.capacity() - buffer.len());
                     socket::receive_more(&self.socket, buffer, room, flags)
                 }
                 None => SCRATCH.with_borrow_mut(|scratch| {
-                    room = scratch.len();
-                    socket::receive(&self.socket, scratch, flags)
+                    socket::receive(&self.socket, &mut scratch[..room], flags)
                 }),
             };
             match read {
@@ -62,7 +68,7 @@ impl<H: Host> Connection<H> {
             }
         };
         match read {
-            Ok(0) => Err(Error::closed(match body {
+            Ok(0) => Err(Error::closed(match to.body {
                 Some(_) => "the peer closed the connection within a frame",
                 None => "the peer closed the connection",
             })),
@@ -74,35 +80,37 @@ impl<H: Host> Connection<H> {
     }
 
     /// Prepares an attempt to read: what comes from now on is news.
-    pub(in super::super) fn begin_read(shared: &mut Shared<H>) -> Option<Body> {
+    pub(in super::super) fn begin_read(shared: &mut Shared<H>) -> Room {
         shared.drained = true;
-        shared.state.link().set_being_read(true);
-        shared.state.link().take_body()
+        let link = shared.state.link();
+        link.set_being_read(true);
+        Room {
+            body: link.take_body(),
+            most: link.read_len(SCRATCH_LEN),
+        }
     }
 
     /// Takes what an attempt to read gave.
     pub(in super::super) fn take_read<'a>(
         &'a self,
         read: Result<Read>,
-        body: Option<Body>,
+        room: Room,
         after: &mut After<'_, H>,
     ) -> Guard<'a, H> {
         let mut shared = self.lock();
-        let is_body = body.is_some();
-        if let Some(body) = body {
+        let is_body = room.body.is_some();
+        if let Some(body) = room.body {
             shared.state.link().received_body(body);
         }
         shared.state.link().set_being_read(false);
+        shared.drained &= !matches!(read, Ok(Read::Full(_)));
         match read {
             Err(error) => self.end(&mut shared, error, after),
             Ok(Read::Writable) => shared = self.flush(shared, true, after),
-            Ok(Read::Nothing) => {}
             Ok(Read::Some(len) | Read::Full(len)) if !is_body => {
                 SCRATCH.with_borrow(|scratch| shared.state.link().received(&scratch[..len]));
-                shared.drained &= len < SCRATCH_LEN;
             }
-            Ok(Read::Some(_)) => {}
-            Ok(Read::Full(_)) => shared.drained = false,
+            Ok(_) => {}
         }
         shared
     }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::bytes::Room;
 use super::{After, Connection, Guard, Host, Read, Reading, Shared, session};
 use crate::blocking::park::{self, Parker, Wait};
 use crate::error::Result;
 use crate::frame::StreamId;
-use crate::proto::{Body, Endpoint};
+use crate::proto::Endpoint;
 
 /// A time that is nearer than this is waited for exactly: that of a socket is coarse.
 const NEAR: Duration = Duration::from_millis(25);
@@ -15,14 +16,14 @@ impl<H: Host> Connection<H> {
     /// Reads once something is there, or does as the [`Read`] says.
     fn wait_and_read(
         &self,
-        body: &mut Option<Body>,
+        room: &mut Room,
         writes: bool,
         until: Option<Instant>,
         thread: &Parker,
     ) -> Result<Read> {
         let near = |until: Instant| until.saturating_duration_since(Instant::now()) < NEAR;
         if !writes && !until.is_some_and(near) {
-            match self.read(body, 0) {
+            match self.read(room, 0) {
                 Ok(Read::Nothing) => {}
                 read => return read,
             }
@@ -30,7 +31,7 @@ impl<H: Host> Connection<H> {
         let events = libc::POLLIN | if writes { libc::POLLOUT } else { 0 };
         let ready = thread.poll(&self.socket, events, until);
         if ready & libc::POLLIN != 0 {
-            match self.read(body, libc::MSG_DONTWAIT)? {
+            match self.read(room, libc::MSG_DONTWAIT)? {
                 Read::Nothing => {}
                 read => return Ok(read),
             }
@@ -52,10 +53,10 @@ impl<H: Host> Connection<H> {
             return shared;
         }
         self.begin(&mut shared, false);
-        let mut body = Self::begin_read(&mut shared);
+        let mut room = Self::begin_read(&mut shared);
         drop(shared);
-        let read = self.read(&mut body, libc::MSG_DONTWAIT);
-        shared = self.take_read(read, body, after);
+        let read = self.read(&mut room, libc::MSG_DONTWAIT);
+        shared = self.take_read(read, room, after);
         shared = self.handle(shared, after);
         self.give_up_reading(&mut shared, after);
         shared
@@ -158,11 +159,11 @@ impl<H: Host> Connection<H> {
                 shared.writer_waits = true;
             }
             if reads && shared.state.endpoint.wants_read() {
-                let mut body = Self::begin_read(&mut shared);
+                let mut room = Self::begin_read(&mut shared);
                 let until = shared.state.link().timeout();
                 drop(shared);
-                let read = self.wait_and_read(&mut body, writes, until, thread);
-                shared = self.take_read(read, body, &mut after);
+                let read = self.wait_and_read(&mut room, writes, until, thread);
+                shared = self.take_read(read, room, &mut after);
             } else if writes {
                 let follows = (!reads).then(|| shared.enlist());
                 let until = match reads {
