@@ -147,19 +147,19 @@ impl<ModelImpl: Model> ::ttrpc_runtime::Service for ModelServer<ModelImpl> {
 
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Unary" => call.unary(super::ModelCodec, async move |ctx, request| {
+        match call.method_bytes() {
+            b"Unary" => call.unary(super::ModelCodec, async move |ctx, request| {
                 Model::unary(&*service, &ctx, request).await
             }),
-            "ServerStream" => call
+            b"ServerStream" => call
                 .server_streaming(super::ModelCodec, async move |ctx, request| {
                     Model::server_stream(&*service, &ctx, request).await
                 }),
-            "ClientStream" => call
+            b"ClientStream" => call
                 .client_streaming(super::ModelCodec, async move |ctx, requests| {
                     Model::client_stream(&*service, &ctx, requests).await
                 }),
-            "Bidi" => call.bidi_streaming(super::ModelCodec, async move |ctx, requests| {
+            b"Bidi" => call.bidi_streaming(super::ModelCodec, async move |ctx, requests| {
                 Model::bidi(&*service, &ctx, requests).await
             }),
             _ => call.unimplemented(),

@@ -135,17 +135,17 @@ impl<ModelImpl: Model> ::ttrpc_runtime::blocking::Service for ModelServer<ModelI
 
     fn call(&self, call: ::ttrpc_runtime::blocking::Call) -> ::ttrpc_runtime::blocking::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Unary" => call.unary(super::ModelCodec, move |ctx, request| {
+        match call.method_bytes() {
+            b"Unary" => call.unary(super::ModelCodec, move |ctx, request| {
                 Model::unary(&*service, &ctx, request)
             }),
-            "ServerStream" => call.server_streaming(super::ModelCodec, move |ctx, request| {
+            b"ServerStream" => call.server_streaming(super::ModelCodec, move |ctx, request| {
                 Model::server_stream(&*service, &ctx, request)
             }),
-            "ClientStream" => call.client_streaming(super::ModelCodec, move |ctx, requests| {
+            b"ClientStream" => call.client_streaming(super::ModelCodec, move |ctx, requests| {
                 Model::client_stream(&*service, &ctx, requests)
             }),
-            "Bidi" => call.bidi_streaming(super::ModelCodec, move |ctx, requests| {
+            b"Bidi" => call.bidi_streaming(super::ModelCodec, move |ctx, requests| {
                 Model::bidi(&*service, &ctx, requests)
             }),
             _ => call.unimplemented(),

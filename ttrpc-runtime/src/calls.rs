@@ -3,8 +3,10 @@
 mod call;
 mod settings;
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll, Waker};
 
 use self::call::OpenCall;
 #[cfg(feature = "blocking")]
@@ -16,7 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interceptor::{Body, Invocation};
 use crate::proto::{CallKind, client};
-use crate::streaming::{StreamRef, Streaming};
+use crate::streaming::Streaming;
 
 /// The calls of a client, which its clones share.
 #[derive(Clone)]
@@ -106,16 +108,20 @@ impl Calls {
         C: Codec<Req> + Codec<Rep>,
         Req: Send,
     {
-        let kind = CallKind::Unary;
+        let rpc = Rpc::new(service, method, CallKind::Unary);
         let reply = if self.is_intercepted() {
             let body = Body::One(to_bytes::<C, Req>(&request)?);
-            let reply = self.intercept(ctx, service, method, kind, body).await?;
-            reply.into_one()?
+            self.intercept(ctx, rpc, body).await?.into_one()?
         } else {
             let connection = self.connection().await?;
             let encoded = Encoded::<C, Req>::new(&request);
-            let call = self.open(connection, ctx, service, method, kind, Some(&encoded))?;
-            call.await?
+            // By whoever is to wait for the reply, which saves a look whether that has come.
+            let open = |cx: &mut task::Context<'_>| {
+                let connection = connection.clone();
+                let reader = Some(cx.waker());
+                Poll::Ready(self.open(connection, ctx, rpc, Some(&encoded), reader))
+            };
+            poll_fn(open).await?.await?
         };
         Ok(C::decode(reply)?)
     }
@@ -137,15 +143,15 @@ impl Calls {
         Req: Send,
         Rep: Send + 'static,
     {
-        let kind = CallKind::ServerStreaming;
+        let rpc = Rpc::new(service, method, CallKind::ServerStreaming);
         if self.is_intercepted() {
             let body = Body::One(to_bytes::<C, Req>(&request)?);
-            let replies = self.intercept(ctx, service, method, kind, body).await?;
+            let replies = self.intercept(ctx, rpc, body).await?;
             return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
         }
         let connection = self.connection().await?;
         let encoded = Encoded::<C, Req>::new(&request);
-        let call = self.open(connection, ctx, service, method, kind, Some(&encoded))?;
+        let call = self.open(connection, ctx, rpc, Some(&encoded), None)?;
         Ok(call.into_replies::<C, Rep>())
     }
 
@@ -165,14 +171,13 @@ impl Calls {
         C: Codec<Req> + Codec<Rep>,
         Req: Send + 'static,
     {
-        let kind = CallKind::ClientStreaming;
+        let rpc = Rpc::new(service, method, CallKind::ClientStreaming);
         let reply = if self.is_intercepted() {
             let body = Body::Stream(requests.map(|request| Ok(to_bytes::<C, Req>(&request)?)));
-            let reply = self.intercept(ctx, service, method, kind, body).await?;
-            reply.into_one()?
+            self.intercept(ctx, rpc, body).await?.into_one()?
         } else {
             let connection = self.connection().await?;
-            let call = self.open(connection, ctx, service, method, kind, None)?;
+            let call = self.open(connection, ctx, rpc, None, None)?;
             call.fed_by::<C, Req>(requests).await?
         };
         Ok(C::decode(reply)?)
@@ -197,14 +202,14 @@ impl Calls {
         Req: Send + 'static,
         Rep: Send + 'static,
     {
-        let kind = CallKind::BidiStreaming;
+        let rpc = Rpc::new(service, method, CallKind::BidiStreaming);
         if self.is_intercepted() {
             let body = Body::Stream(requests.map(|request| Ok(to_bytes::<C, Req>(&request)?)));
-            let replies = self.intercept(ctx, service, method, kind, body).await?;
+            let replies = self.intercept(ctx, rpc, body).await?;
             return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
         }
         let connection = self.connection().await?;
-        let call = self.open(connection, ctx, service, method, kind, None)?;
+        let call = self.open(connection, ctx, rpc, None, None)?;
         call.feed::<C, Req>(requests)?;
         Ok(call.into_replies::<C, Rep>())
     }
@@ -214,18 +219,11 @@ impl Calls {
     }
 
     /// Makes a call through the interceptors.
-    async fn intercept(
-        &self,
-        ctx: &Context,
-        service: &str,
-        method: &str,
-        kind: CallKind,
-        body: Body,
-    ) -> Result<Body> {
+    async fn intercept(&self, ctx: &Context, rpc: Rpc<'_>, body: Body) -> Result<Body> {
         let call = Invocation {
-            service: service.to_owned(),
-            method: method.to_owned(),
-            kind,
+            service: rpc.service.to_owned(),
+            method: rpc.method.to_owned(),
+            kind: rpc.kind,
             ctx: self.inner.settings.apply(ctx).into_owned(),
             body,
         };
@@ -249,7 +247,8 @@ impl Calls {
         };
         let connection = self.connection().await?;
         let payload = request.as_ref().map(|request| request as &dyn Payload);
-        let call = self.open(connection, &ctx, &service, &method, kind, payload)?;
+        let rpc = Rpc::new(&service, &method, kind);
+        let call = self.open(connection, &ctx, rpc, payload, None)?;
         Ok(match kind {
             CallKind::Unary => Body::One(call.await?),
             CallKind::ClientStreaming => Body::One(call.fed_by::<Raw, _>(requests).await?),
@@ -263,7 +262,7 @@ impl Calls {
 
     /// The connection to make a call on: the one there is, or a new one where that has
     /// ended and is to be replaced.
-    async fn connection(&self) -> Result<OpenConnection> {
+    async fn connection(&self) -> Result<Cow<'_, OpenConnection>> {
         let connection = self.inner.link.current();
         let Link::Again(connect, current) = &self.inner.link else {
             return Ok(connection);
@@ -277,58 +276,72 @@ impl Calls {
             *current = fresh;
         }
         // Otherwise another call was faster, and the fresh one is closed again.
-        Ok(current.clone())
+        Ok(Cow::Owned(current.clone()))
     }
 
-    /// Opens a call.
-    fn open(
+    /// Opens a call; with a waker, for whoever polls and waits for its reply from now on.
+    fn open<'a>(
         &self,
-        connection: OpenConnection,
+        connection: Cow<'a, OpenConnection>,
         ctx: &Context,
-        service: &str,
-        method: &str,
-        kind: CallKind,
+        rpc: Rpc<'_>,
         request: Option<&dyn Payload>,
-    ) -> Result<OpenCall> {
+        reader: Option<&Waker>,
+    ) -> Result<OpenCall<'a>> {
         let ctx = self.inner.settings.apply(ctx);
         if ctx.is_cancelled() {
             return Err(Error::cancelled());
         }
         let now = crate::clock::now();
         let call = client::Call {
-            service,
-            method,
-            kind,
+            service: rpc.service,
+            method: rpc.method,
+            kind: rpc.kind,
             deadline: ctx.deadline(),
             metadata: ctx.metadata(),
             request,
         };
-        let id = connection.asks().open(&call, now)?;
         let call = OpenCall {
-            stream: StreamRef {
-                streams: Arc::clone(&connection.0.0).streams(),
-                id,
-            },
+            id: connection.asks().open(&call, now, reader)?,
             connection,
             cancelled: ctx.watch(),
+            waits: reader.is_some(),
             ended: false,
         };
         #[cfg(feature = "blocking")]
-        if kind.client_streams() {
+        if rpc.kind.client_streams() {
             call.give_up_with(&ctx);
         }
         Ok(call)
     }
 }
 
+/// What is called.
+#[derive(Clone, Copy)]
+struct Rpc<'a> {
+    service: &'a str,
+    method: &'a str,
+    kind: CallKind,
+}
+
+impl<'a> Rpc<'a> {
+    fn new(service: &'a str, method: &'a str, kind: CallKind) -> Self {
+        Self {
+            service,
+            method,
+            kind,
+        }
+    }
+}
+
 impl Link {
-    fn current(&self) -> OpenConnection {
+    fn current(&self) -> Cow<'_, OpenConnection> {
         match self {
-            Self::Fixed(connection) => connection.clone(),
-            Self::Again(_, current) => current
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            Self::Fixed(connection) => Cow::Borrowed(connection),
+            Self::Again(_, current) => {
+                let current = current.lock().unwrap_or_else(PoisonError::into_inner);
+                Cow::Owned(current.clone())
+            }
         }
     }
 }

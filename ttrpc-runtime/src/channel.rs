@@ -26,7 +26,8 @@ pub(crate) struct Receiver<T> {
 
 /// Where an attached sender sends to.
 pub(crate) trait Sink<T>: Send + Sync {
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+    fn poll_send(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>>;
+    /// Whether there is room or not.
     fn send(&self, message: &T) -> Result<()>;
     fn finish(&self, result: Result<()>);
 }
@@ -150,9 +151,12 @@ impl<T> Sender<T> {
             }
             Mode::Sink(sink) => sink,
         };
+        let Some(sending) = message else {
+            return Poll::Ready(Ok(()));
+        };
         // Under the lock, so that two senders keep their order.
-        std::task::ready!(sink.poll_room(cx))?;
-        let sent = message.take().map_or(Ok(()), |message| sink.send(&message));
+        let sent = std::task::ready!(sink.poll_send(sending, cx));
+        *message = None;
         if let Err(error) = &sent {
             sink.finish(Err(error.clone()));
         }

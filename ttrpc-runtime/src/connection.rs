@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -206,6 +206,16 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         register(&mut self.senders, cx.waker());
         Poll::Pending
     }
+
+    fn poll_send(
+        &mut self,
+        id: StreamId,
+        message: &dyn Payload,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        ready!(self.poll_room(id, Room::Message, cx))?;
+        Poll::Ready(self.endpoint.send(id, message))
+    }
 }
 
 fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
@@ -216,7 +226,7 @@ fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
 
 /// For what there has to be room in the output.
 #[derive(Clone, Copy)]
-pub(crate) enum Room {
+enum Room {
     /// One message of a stream.
     Message,
     /// A single reply.
@@ -271,8 +281,14 @@ pub(crate) trait Streams: Send + Sync {
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>>;
 
-    /// Waits until there is room in the output.
-    fn poll_room(&self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>>;
+    /// Sends a message once there is room for it.
+    fn poll_send(
+        &self,
+        id: StreamId,
+        message: &dyn Payload,
+        flush: Flush,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>>;
 
     /// Sends a message whether there is room or not.
     fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()>;
@@ -301,12 +317,20 @@ impl<S: Share> Streams for S {
         received
     }
 
-    fn poll_room(&self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let room = self.with_state(Flush::No, |state| state.poll_room(id, room, cx));
-        if room.is_pending() {
-            self.waits(Some(id));
+    fn poll_send(
+        &self,
+        id: StreamId,
+        message: &dyn Payload,
+        flush: Flush,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        let sent = self.with_state(flush, |state| state.poll_send(id, message, cx));
+        match &sent {
+            Poll::Pending => self.waits(Some(id)),
+            Poll::Ready(Ok(())) => self.queued(id),
+            Poll::Ready(Err(_)) => {}
         }
-        room
+        sent
     }
 
     fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()> {
@@ -350,8 +374,9 @@ pub(crate) trait Answers: Streams {
     /// handler.
     fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>);
 
-    /// Ends a call with its single reply.
-    fn respond(&self, id: StreamId, reply: &dyn Payload);
+    /// Ends a call with its single reply once there is room for that; one that is over by
+    /// then is left alone.
+    fn poll_respond(&self, id: StreamId, reply: &dyn Payload, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Ends the connection once the last call is over.
     fn shut_down(&self);
@@ -374,9 +399,17 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
         });
     }
 
-    fn respond(&self, id: StreamId, reply: &dyn Payload) {
-        let respond = |state: &mut State<S::End>| state.endpoint.respond(id, Ok(reply));
-        drop(self.with_state(Flush::Together, respond));
+    fn poll_respond(&self, id: StreamId, reply: &dyn Payload, cx: &mut Context<'_>) -> Poll<()> {
+        let respond = |state: &mut State<S::End>| {
+            let room = state.poll_room(id, Room::Reply, cx);
+            room.map(|room| room.ok().and_then(|()| state.endpoint.respond(id, Ok(reply))))
+        };
+        let slot = self.with_state(Flush::Together, respond);
+        if slot.is_pending() {
+            self.waits(Some(id));
+        }
+        // What was kept with the call is dropped here, where others have the lock.
+        slot.map(drop)
     }
 
     fn shut_down(&self) {
@@ -398,8 +431,13 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
 pub(crate) trait Asks: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
 
-    /// Opens a call.
-    fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId>;
+    /// Opens a call. With a waker, whoever polls waits for what comes of it from now on.
+    fn open(
+        &self,
+        call: &client::Call<'_>,
+        now: Instant,
+        reader: Option<&Waker>,
+    ) -> Result<StreamId>;
 
     /// Keeps what gives a call up as long as that is not over.
     #[cfg(feature = "blocking")]
@@ -426,8 +464,21 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
         self
     }
 
-    fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId> {
-        self.with_state(Flush::Now, |state| state.endpoint.open(call, now))
+    fn open(
+        &self,
+        call: &client::Call<'_>,
+        now: Instant,
+        reader: Option<&Waker>,
+    ) -> Result<StreamId> {
+        let slot = Slot {
+            reader: reader.cloned(),
+            ..Slot::default()
+        };
+        let id = self.with_state(Flush::Now, |state| state.endpoint.open_with(call, now, slot))?;
+        if reader.is_some() {
+            self.waits(Some(id));
+        }
+        Ok(id)
     }
 
     #[cfg(feature = "blocking")]

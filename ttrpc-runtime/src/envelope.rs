@@ -60,11 +60,11 @@ impl Request {
         while let Some(field) = fields.next()? {
             match field {
                 (1, Value::Bytes(at)) => {
-                    text(&data[at.clone()])?;
+                    check_text(&data[at.clone()])?;
                     self.service = at;
                 }
                 (2, Value::Bytes(at)) => {
-                    text(&data[at.clone()])?;
+                    check_text(&data[at.clone()])?;
                     self.method = at;
                 }
                 (3, Value::Bytes(at)) => self.payload = at,
@@ -83,17 +83,23 @@ impl Request {
 
     /// The service's name, as in `package.Service`.
     pub fn service(&self) -> &str {
-        self.text(&self.service)
+        // It was looked at when it came.
+        std::str::from_utf8(self.service_bytes()).unwrap_or_default()
     }
 
     /// The method's name, as in the .proto.
     pub fn method(&self) -> &str {
-        self.text(&self.method)
+        std::str::from_utf8(self.method_bytes()).unwrap_or_default()
     }
 
-    fn text(&self, at: &Range<usize>) -> &str {
-        // It was looked at when it came; this costs nothing next to the call.
-        std::str::from_utf8(&self.data[at.clone()]).unwrap_or_default()
+    /// The service's name as bytes, which don't have to be looked at again.
+    pub fn service_bytes(&self) -> &[u8] {
+        &self.data[self.service.clone()]
+    }
+
+    /// The method's name as bytes.
+    pub fn method_bytes(&self) -> &[u8] {
+        &self.data[self.method.clone()]
     }
 
     /// How much time the caller gives; `None` for as much as it takes (PROTOCOL.md §4.2).
@@ -334,6 +340,14 @@ fn check_count(count: usize) -> Result<(), Malformed> {
 
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed)
+}
+
+/// Checks that bytes are text, which names of services are that are ASCII.
+fn check_text(bytes: &[u8]) -> Result<(), Malformed> {
+    match bytes.is_ascii() {
+        true => Ok(()),
+        false => text(bytes).map(drop),
+    }
 }
 
 /// `data[at]`, without a second reference to `data` where none is needed.

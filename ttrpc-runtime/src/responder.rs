@@ -7,7 +7,7 @@ use std::task::Context as TaskContext;
 use bytes::Bytes;
 
 use crate::codec::{Codec, Encoded, Raw, to_bytes};
-use crate::connection::{Answers, Room};
+use crate::connection::Answers;
 use crate::context::Context;
 use crate::envelope::Request;
 use crate::error::{Error, Result};
@@ -19,7 +19,6 @@ use crate::status::Status;
 use crate::streaming::{StreamRef, Streaming};
 
 /// Answers one call.
-#[derive(Clone)]
 pub(crate) enum Responder {
     /// To the connection that it came from.
     Wire(WireResponder),
@@ -41,7 +40,7 @@ impl Captured {
         let captured = Self::default();
         let call = Call {
             ctx: call.ctx.clone(),
-            input: Input::Invocation(call),
+            input: Input::Invocation(Box::new(call)),
             responder: Responder::Captured(captured.clone()),
         };
         if let Reply(Some(work)) = service.call(call) {
@@ -93,11 +92,19 @@ impl Responder {
     }
 }
 
-/// Answers one call of a connection.
-#[derive(Clone)]
+/// Answers one call of a connection; with an error, if a panic takes it away from whoever
+/// was to answer.
 pub(crate) struct WireResponder {
     pub(crate) connection: Arc<dyn Answers>,
     pub(crate) id: StreamId,
+}
+
+impl Drop for WireResponder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fail(Status::internal("the handler of the call panicked").into());
+        }
+    }
 }
 
 impl WireResponder {
@@ -156,12 +163,11 @@ impl WireResponder {
     }
 
     async fn reply<C: Codec<Rep>, Rep>(self, reply: Rep) {
-        let room = |cx: &mut TaskContext<'_>| self.connection.poll_room(self.id, Room::Reply, cx);
-        // Otherwise the call is over: it is too late.
-        if poll_fn(room).await.is_ok() {
+        let respond = move |cx: &mut TaskContext<'_>| {
             let reply = Encoded::<C, Rep>::new(&reply);
-            self.connection.respond(self.id, &reply);
-        }
+            self.connection.poll_respond(self.id, &reply, cx)
+        };
+        poll_fn(respond).await;
     }
 
     async fn stream<C: Codec<Rep>, Rep: Send + 'static>(self, replies: Streaming<Rep>) {

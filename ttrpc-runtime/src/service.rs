@@ -9,7 +9,7 @@ use crate::codec::Codec;
 use crate::connection::BoxFuture;
 use crate::context::{CallContext, Context};
 use crate::envelope::Request;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interceptor::{Body, Invocation};
 use crate::proto::CallKind;
 use crate::responder::{Responder, WireResponder};
@@ -46,7 +46,7 @@ pub(crate) enum Input {
     /// Straight from the connection, with the kind of call that the client took it for.
     Request(Request, CallKind),
     /// From interceptors.
-    Invocation(Invocation),
+    Invocation(Box<Invocation>),
 }
 
 /// An answer, or the work that leads to one. Only a [`Call`] gives it.
@@ -59,6 +59,15 @@ impl Call {
         match &self.input {
             Input::Request(request, _) => request.method(),
             Input::Invocation(call) => call.method(),
+        }
+    }
+
+    /// The method's name as bytes: what generated code looks at, since it saves a check for
+    /// UTF-8.
+    pub fn method_bytes(&self) -> &[u8] {
+        match &self.input {
+            Input::Request(request, _) => request.method_bytes(),
+            Input::Invocation(call) => call.method().as_bytes(),
         }
     }
 
@@ -194,10 +203,7 @@ impl Call {
 }
 
 /// A call that is being answered; a handler that panics fails that call alone.
-pub(crate) struct Running {
-    work: BoxFuture<()>,
-    responder: WireResponder,
-}
+pub(crate) struct Running(BoxFuture<()>);
 
 impl Running {
     /// Gives the call to the service; `None` where it is answered already.
@@ -210,15 +216,11 @@ impl Running {
         let call = Call {
             ctx,
             input,
-            responder: Responder::Wire(responder.clone()),
+            responder: Responder::Wire(responder),
         };
-        match catch_unwind(AssertUnwindSafe(|| service.call(call))) {
-            Ok(reply) => reply.0.map(|work| Self { work, responder }),
-            Err(_) => {
-                responder.fail(panicked());
-                None
-            }
-        }
+        // Where it panics, what is left of the call has answered it.
+        let reply = catch_unwind(AssertUnwindSafe(|| service.call(call))).ok()?;
+        reply.0.map(Self)
     }
 
     /// Answers the call with what `work` comes to.
@@ -226,9 +228,7 @@ impl Running {
         work: impl Future<Output = Result<Body>> + Send + 'static,
         responder: WireResponder,
     ) -> Self {
-        let answering = responder.clone();
-        let work = Box::pin(async move { answering.answer(work.await).await });
-        Self { work, responder }
+        Self(Box::pin(async move { responder.answer(work.await).await }))
     }
 }
 
@@ -236,13 +236,6 @@ impl Future for Running {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        catch_unwind(AssertUnwindSafe(|| self.work.as_mut().poll(cx))).unwrap_or_else(|_| {
-            self.responder.fail(panicked());
-            Poll::Ready(())
-        })
+        catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))).unwrap_or(Poll::Ready(()))
     }
-}
-
-fn panicked() -> Error {
-    Status::internal("the handler of the call panicked").into()
 }

@@ -181,7 +181,7 @@ impl Serving {
             deadline,
         } = call;
         let responder = WireResponder { connection, id };
-        let Some(service) = self.service(request.service()) else {
+        let Some(service) = self.service(request.service_bytes()) else {
             let message = format!("there is no service {:?} here", request.service());
             responder.fail(Status::unimplemented(message).into());
             return None;
@@ -212,7 +212,7 @@ impl Serving {
         let server = Arc::clone(self);
         let work = async move {
             let serving = Arc::clone(&server);
-            let last = async move |call: Invocation| match serving.service(call.service()) {
+            let last = async move |call: Invocation| match serving.service(call.service().as_bytes()) {
                 Some(service) => Captured::answer(service, call).await,
                 None => Err(Status::unimplemented("there is no such service here").into()),
             };
@@ -221,9 +221,9 @@ impl Serving {
         Running::new(work, responder)
     }
 
-    fn service(&self, name: &str) -> Option<&dyn Service> {
+    fn service(&self, name: &[u8]) -> Option<&dyn Service> {
         let services = &self.settings.services;
-        let at = services.binary_search_by_key(&name, |s| s.name());
+        let at = services.binary_search_by_key(&name, |s| s.name().as_bytes());
         at.ok().map(|at| &*services[at])
     }
 

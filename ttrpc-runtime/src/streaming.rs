@@ -14,7 +14,7 @@ use futures_core::Stream;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender, Sink};
 use crate::codec::{Codec, CodecError, Encoded};
-use crate::connection::{BoxFuture, Flush, Room, Streams};
+use crate::connection::{BoxFuture, Flush, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::End;
@@ -351,17 +351,15 @@ pub(crate) struct StreamRef {
 }
 
 impl StreamRef {
-    /// Sends a message once there is room for it; one that can't be sent ends the stream.
+    /// Sends a message once there is room for it.
     fn poll_send<C: Codec<T>, T>(
         &self,
         message: &T,
         flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        ready!(self.streams.poll_room(self.id, Room::Message, cx))?;
         let message = Encoded::<C, T>::new(message);
-        let sent = self.streams.send(self.id, &message, flush);
-        Poll::Ready(sent.inspect_err(|error| self.finish(Err(error.clone()))))
+        self.streams.poll_send(self.id, &message, flush, cx)
     }
 
     pub(crate) fn finish(&self, result: Result<()>) {
@@ -411,8 +409,8 @@ impl<T> Drop for Wire<T> {
 struct WireSink<C>(StreamRef, std::marker::PhantomData<C>);
 
 impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.streams.poll_room(self.0.id, Room::Message, cx)
+    fn poll_send(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.0.poll_send::<C, T>(message, Flush::Now, cx)
     }
 
     fn send(&self, message: &T) -> Result<()> {

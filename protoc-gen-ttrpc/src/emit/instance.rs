@@ -4,7 +4,7 @@
 //! for each rpc of that kind, in the order of the .proto file. Everything else is
 //! the replacement of names.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Arm, Attribute, Expr, ImplItem, Pat, Path, Stmt, TraitItem, Type, parse_quote};
@@ -115,6 +115,15 @@ impl<'a> Instance<'a> {
         }
         instance
     }
+
+    /// The name on the wire that stands for one of the model's.
+    fn wire_name(&self, model: &str) -> Option<&str> {
+        match self.rpc {
+            _ if model == MODEL => Some(&self.service.wire),
+            Some(rpc) if is_model_rpc(model) == Some(rpc.kind) => Some(&rpc.wire),
+            _ => None,
+        }
+    }
 }
 
 impl VisitMut for Instance<'_> {
@@ -174,6 +183,7 @@ impl VisitMut for Instance<'_> {
         if let (Some(alias), Pat::Lit(name)) =
             (self.rpc.and_then(|rpc| rpc.alias.as_ref()), &arm.pat)
         {
+            let alias = syn::LitByteStr::new(alias.as_bytes(), Span::call_site());
             arm.pat = parse_quote!(#name | #alias);
         }
     }
@@ -233,13 +243,15 @@ impl VisitMut for Instance<'_> {
     }
 
     fn visit_lit_str_mut(&mut self, literal: &mut syn::LitStr) {
-        let value = literal.value();
-        let name = match self.rpc {
-            _ if value == MODEL => &self.service.wire,
-            Some(rpc) if is_model_rpc(&value) == Some(rpc.kind) => &rpc.wire,
-            _ => return,
-        };
-        *literal = syn::LitStr::new(name, literal.span());
+        if let Some(name) = self.wire_name(&literal.value()) {
+            *literal = syn::LitStr::new(name, literal.span());
+        }
+    }
+
+    fn visit_lit_byte_str_mut(&mut self, literal: &mut syn::LitByteStr) {
+        if let Some(name) = self.wire_name(&String::from_utf8_lossy(&literal.value())) {
+            *literal = syn::LitByteStr::new(name.as_bytes(), literal.span());
+        }
     }
 
     fn visit_attributes_mut(&mut self, attributes: &mut Vec<Attribute>) {
@@ -276,7 +288,13 @@ fn words(tokens: TokenStream, see: &mut impl FnMut(&str)) {
         match token {
             TokenTree::Group(group) => words(group.stream(), see),
             TokenTree::Ident(ident) => see(&ident.to_string()),
-            TokenTree::Literal(literal) => see(literal.to_string().trim_matches('"')),
+            TokenTree::Literal(literal) => {
+                let literal = literal.to_string();
+                see(literal
+                    .strip_prefix('b')
+                    .unwrap_or(&literal)
+                    .trim_matches('"'));
+            }
             TokenTree::Punct(_) => {}
         }
     }

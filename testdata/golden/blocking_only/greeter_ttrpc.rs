@@ -79,8 +79,8 @@ pub mod blocking {
             call: ::ttrpc_runtime::blocking::Call,
         ) -> ::ttrpc_runtime::blocking::Reply {
             let service = ::std::sync::Arc::clone(&self.service);
-            match call.method() {
-                "SayHello" => {
+            match call.method_bytes() {
+                b"SayHello" => {
                     call.unary(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, request| { Greeter::say_hello(&*service, &ctx, request) },

@@ -220,8 +220,8 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Echo" => {
+        match call.method_bytes() {
+            b"Echo" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -229,7 +229,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Split" => {
+            b"Split" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -237,7 +237,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Join" => {
+            b"Join" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -245,7 +245,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Exchange" => {
+            b"Exchange" => {
                 call.bidi_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -253,7 +253,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Now" => {
+            b"Now" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -261,7 +261,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Length" => {
+            b"Length" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -475,38 +475,38 @@ pub mod blocking {
             call: ::ttrpc_runtime::blocking::Call,
         ) -> ::ttrpc_runtime::blocking::Reply {
             let service = ::std::sync::Arc::clone(&self.service);
-            match call.method() {
-                "Echo" => {
+            match call.method_bytes() {
+                b"Echo" => {
                     call.unary(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, request| { Kinds::echo(&*service, &ctx, request) },
                     )
                 }
-                "Split" => {
+                b"Split" => {
                     call.server_streaming(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, request| { Kinds::split(&*service, &ctx, request) },
                     )
                 }
-                "Join" => {
+                b"Join" => {
                     call.client_streaming(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, requests| { Kinds::join(&*service, &ctx, requests) },
                     )
                 }
-                "Exchange" => {
+                b"Exchange" => {
                     call.bidi_streaming(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, requests| { Kinds::exchange(&*service, &ctx, requests) },
                     )
                 }
-                "Now" => {
+                b"Now" => {
                     call.unary(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, request| { Kinds::now(&*service, &ctx, request) },
                     )
                 }
-                "Length" => {
+                b"Length" => {
                     call.unary(
                         ::ttrpc_runtime::codec::Protobuf,
                         move |ctx, request| { Kinds::length(&*service, &ctx, request) },

@@ -262,8 +262,8 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Blocks" => {
+        match call.method_bytes() {
+            b"Blocks" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -271,7 +271,7 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
                     },
                 )
             }
-            "Markup" => {
+            b"Markup" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -279,7 +279,7 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
                     },
                 )
             }
-            "Characters" => {
+            b"Characters" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -287,7 +287,7 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
                     },
                 )
             }
-            "Trailing" => {
+            b"Trailing" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -295,7 +295,7 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
                     },
                 )
             }
-            "None" => {
+            b"None" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -303,7 +303,7 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
                     },
                 )
             }
-            "Model" => {
+            b"Model" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -311,7 +311,7 @@ impl<CommentsImpl: Comments> ::ttrpc_runtime::Service for CommentsServer<Comment
                     },
                 )
             }
-            "Blank" => {
+            b"Blank" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -408,8 +408,8 @@ impl<OldImpl: Old> ::ttrpc_runtime::Service for OldServer<OldImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Call" => {
+        match call.method_bytes() {
+            b"Call" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -559,8 +559,8 @@ impl<YoungImpl: Young> ::ttrpc_runtime::Service for YoungServer<YoungImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Former" => {
+        match call.method_bytes() {
+            b"Former" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -568,7 +568,7 @@ impl<YoungImpl: Young> ::ttrpc_runtime::Service for YoungServer<YoungImpl> {
                     },
                 )
             }
-            "FormerStream" => {
+            b"FormerStream" => {
                 call.bidi_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -576,7 +576,7 @@ impl<YoungImpl: Young> ::ttrpc_runtime::Service for YoungServer<YoungImpl> {
                     },
                 )
             }
-            "Current" => {
+            b"Current" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {

@@ -270,8 +270,8 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Nested" => {
+        match call.method_bytes() {
+            b"Nested" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -279,7 +279,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Lower" => {
+            b"Lower" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -287,7 +287,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Other" => {
+            b"Other" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -295,7 +295,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Results" => {
+            b"Results" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -303,7 +303,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "WellKnown" => {
+            b"WellKnown" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -311,7 +311,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Prelude" => {
+            b"Prelude" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -319,7 +319,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Strings" => {
+            b"Strings" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -327,7 +327,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Template" => {
+            b"Template" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {

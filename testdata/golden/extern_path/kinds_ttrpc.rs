@@ -200,8 +200,8 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Echo" => {
+        match call.method_bytes() {
+            b"Echo" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -209,7 +209,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Split" => {
+            b"Split" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -217,7 +217,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Join" => {
+            b"Join" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, requests| {
@@ -225,7 +225,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Exchange" => {
+            b"Exchange" => {
                 call.bidi_streaming(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, requests| {
@@ -233,7 +233,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Now" => {
+            b"Now" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -241,7 +241,7 @@ impl<KindsImpl: Kinds> ::ttrpc_runtime::Service for KindsServer<KindsImpl> {
                     },
                 )
             }
-            "Length" => {
+            b"Length" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {

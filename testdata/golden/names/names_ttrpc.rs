@@ -150,8 +150,8 @@ impl<ServiceImpl: Service> ::ttrpc_runtime::Service for ServiceServer<ServiceImp
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Call" => {
+        match call.method_bytes() {
+            b"Call" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -159,7 +159,7 @@ impl<ServiceImpl: Service> ::ttrpc_runtime::Service for ServiceServer<ServiceImp
                     },
                 )
             }
-            "Name" => {
+            b"Name" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -167,7 +167,7 @@ impl<ServiceImpl: Service> ::ttrpc_runtime::Service for ServiceServer<ServiceImp
                     },
                 )
             }
-            "Unary" => {
+            b"Unary" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -175,7 +175,7 @@ impl<ServiceImpl: Service> ::ttrpc_runtime::Service for ServiceServer<ServiceImp
                     },
                 )
             }
-            "Bidi" => {
+            b"Bidi" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -255,8 +255,8 @@ impl<ClientImpl: Client> ::ttrpc_runtime::Service for ClientServer<ClientImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Client" => {
+        match call.method_bytes() {
+            b"Client" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -336,8 +336,8 @@ impl<ServerImpl: Server> ::ttrpc_runtime::Service for ServerServer<ServerImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Server" => {
+        match call.method_bytes() {
+            b"Server" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -416,8 +416,8 @@ impl<ImplImpl: Impl> ::ttrpc_runtime::Service for ImplServer<ImplImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Impl" => {
+        match call.method_bytes() {
+            b"Impl" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -538,8 +538,8 @@ impl<SelfImpl: Self_> ::ttrpc_runtime::Service for SelfServer<SelfImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Self" => {
+        match call.method_bytes() {
+            b"Self" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -547,7 +547,7 @@ impl<SelfImpl: Self_> ::ttrpc_runtime::Service for SelfServer<SelfImpl> {
                     },
                 )
             }
-            "Super" => {
+            b"Super" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -555,7 +555,7 @@ impl<SelfImpl: Self_> ::ttrpc_runtime::Service for SelfServer<SelfImpl> {
                     },
                 )
             }
-            "Crate" => {
+            b"Crate" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -833,8 +833,8 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Move" => {
+        match call.method_bytes() {
+            b"Move" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -842,7 +842,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Type" => {
+            b"Type" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -850,7 +850,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Gen" => {
+            b"Gen" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -858,7 +858,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Try" => {
+            b"Try" => {
                 call.bidi_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -866,7 +866,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Await" => {
+            b"Await" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -874,7 +874,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Async" => {
+            b"Async" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -882,7 +882,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Dyn" => {
+            b"Dyn" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -890,7 +890,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Match" => {
+            b"Match" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -898,7 +898,7 @@ impl<KeywordsImpl: Keywords> ::ttrpc_runtime::Service for KeywordsServer<Keyword
                     },
                 )
             }
-            "Yield" => {
+            b"Yield" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1380,8 +1380,8 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "New" => {
+        match call.method_bytes() {
+            b"New" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1389,7 +1389,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Clone" => {
+            b"Clone" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1397,7 +1397,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Drop" => {
+            b"Drop" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1405,7 +1405,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Default" => {
+            b"Default" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1413,7 +1413,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Into" => {
+            b"Into" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1421,7 +1421,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "From" => {
+            b"From" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1429,7 +1429,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "IntoParts" => {
+            b"IntoParts" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1437,7 +1437,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "FromParts" => {
+            b"FromParts" => {
                 call.bidi_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -1445,7 +1445,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "ToOwned" => {
+            b"ToOwned" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1453,7 +1453,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "AsRef" => {
+            b"AsRef" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1461,7 +1461,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "IsEmpty" => {
+            b"IsEmpty" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1469,7 +1469,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Len" => {
+            b"Len" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1477,7 +1477,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Eq" => {
+            b"Eq" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1485,7 +1485,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Next" => {
+            b"Next" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1493,7 +1493,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Fmt" => {
+            b"Fmt" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1501,7 +1501,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Deref" => {
+            b"Deref" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1509,7 +1509,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "FromArc" => {
+            b"FromArc" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1517,7 +1517,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Service" => {
+            b"Service" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1525,7 +1525,7 @@ impl<MethodsImpl: Methods> ::ttrpc_runtime::Service for MethodsServer<MethodsImp
                     },
                 )
             }
-            "Model" => {
+            b"Model" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1782,8 +1782,8 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "get_feature" | "GetFeature" => {
+        match call.method_bytes() {
+            b"get_feature" | b"GetFeature" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1791,7 +1791,7 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
                     },
                 )
             }
-            "listFeatures" | "ListFeatures" => {
+            b"listFeatures" | b"ListFeatures" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1799,7 +1799,7 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
                     },
                 )
             }
-            "HTTPGet" => {
+            b"HTTPGet" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1807,7 +1807,7 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
                     },
                 )
             }
-            "_hidden" | "XHidden" => {
+            b"_hidden" | b"XHidden" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1815,7 +1815,7 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
                     },
                 )
             }
-            "get_2d" | "Get_2D" => {
+            b"get_2d" | b"Get_2D" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1823,7 +1823,7 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
                     },
                 )
             }
-            "XGet" => {
+            b"XGet" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1831,7 +1831,7 @@ for SpellingSERVICEServer<SpellingSERVICEImpl> {
                     },
                 )
             }
-            "_get" => {
+            b"_get" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -1911,8 +1911,8 @@ impl<CriImpl: Cri> ::ttrpc_runtime::Service for CriServer<CriImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Version" => {
+        match call.method_bytes() {
+            b"Version" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {

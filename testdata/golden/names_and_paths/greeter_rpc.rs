@@ -76,8 +76,8 @@ for RpcGreeterServer<RpcGreeterImpl> {
     }
     fn call(&self, call: ::toolkit::ttrpc::Call) -> ::toolkit::ttrpc::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "SayHello" => {
+        match call.method_bytes() {
+            b"SayHello" => {
                 call.unary(
                     ::toolkit::ttrpc::codec::Protobuf,
                     async move |ctx, request| {
@@ -167,8 +167,8 @@ pub mod blocking {
             call: ::toolkit::ttrpc::blocking::Call,
         ) -> ::toolkit::ttrpc::blocking::Reply {
             let service = ::std::sync::Arc::clone(&self.service);
-            match call.method() {
-                "SayHello" => {
+            match call.method_bytes() {
+                b"SayHello" => {
                     call.unary(
                         ::toolkit::ttrpc::codec::Protobuf,
                         move |ctx, request| {

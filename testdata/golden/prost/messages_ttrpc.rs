@@ -274,8 +274,8 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "Nested" => {
+        match call.method_bytes() {
+            b"Nested" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -283,7 +283,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Lower" => {
+            b"Lower" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -291,7 +291,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Other" => {
+            b"Other" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -299,7 +299,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Results" => {
+            b"Results" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -307,7 +307,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "WellKnown" => {
+            b"WellKnown" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -315,7 +315,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Prelude" => {
+            b"Prelude" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {
@@ -323,7 +323,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Strings" => {
+            b"Strings" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, requests| {
@@ -331,7 +331,7 @@ impl<MessagesImpl: Messages> ::ttrpc_runtime::Service for MessagesServer<Message
                     },
                 )
             }
-            "Template" => {
+            b"Template" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Prost,
                     async move |ctx, request| {

@@ -170,8 +170,8 @@ for RouteGuideServer<RouteGuideImpl> {
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "GetFeature" => {
+        match call.method_bytes() {
+            b"GetFeature" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -179,7 +179,7 @@ for RouteGuideServer<RouteGuideImpl> {
                     },
                 )
             }
-            "ListFeatures" => {
+            b"ListFeatures" => {
                 call.server_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {
@@ -187,7 +187,7 @@ for RouteGuideServer<RouteGuideImpl> {
                     },
                 )
             }
-            "RecordRoute" => {
+            b"RecordRoute" => {
                 call.client_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {
@@ -195,7 +195,7 @@ for RouteGuideServer<RouteGuideImpl> {
                     },
                 )
             }
-            "RouteChat" => {
+            b"RouteChat" => {
                 call.bidi_streaming(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, requests| {

@@ -42,8 +42,8 @@ impl<GreeterImpl: Greeter> ::ttrpc_runtime::Service for GreeterServer<GreeterImp
     }
     fn call(&self, call: ::ttrpc_runtime::Call) -> ::ttrpc_runtime::Reply {
         let service = ::std::sync::Arc::clone(&self.service);
-        match call.method() {
-            "SayHello" => {
+        match call.method_bytes() {
+            b"SayHello" => {
                 call.unary(
                     ::ttrpc_runtime::codec::Protobuf,
                     async move |ctx, request| {

@@ -39,6 +39,12 @@ impl Call {
         self.0.method()
     }
 
+    /// The method's name as bytes: what generated code looks at, since it saves a check for
+    /// UTF-8.
+    pub fn method_bytes(&self) -> &[u8] {
+        self.0.method_bytes()
+    }
+
     /// Answers that there is no such method.
     pub fn unimplemented(self) -> Reply {
         Reply(self.0.unimplemented())

@@ -1,8 +1,8 @@
 //! A call that has been made, until it is over.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-#[cfg(feature = "blocking")]
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 #[cfg(feature = "blocking")]
@@ -14,23 +14,33 @@ use super::OpenConnection;
 use crate::cancel::Cancelled;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
+use crate::frame::StreamId;
 use crate::proto::End;
 use crate::streaming::{StreamRef, Streaming};
 
 /// A call that has been made; as a future, its single reply. Dropping it gives it up.
-pub(super) struct OpenCall {
-    pub(super) stream: StreamRef,
+pub(super) struct OpenCall<'a> {
     /// Open while the call is being made, even if the client is dropped meanwhile.
-    pub(super) connection: OpenConnection,
+    pub(super) connection: Cow<'a, OpenConnection>,
+    pub(super) id: StreamId,
     pub(super) cancelled: Option<Cancelled>,
+    /// Whether whoever polls for the first time waits already.
+    pub(super) waits: bool,
     /// Whether nothing is left of it.
     pub(super) ended: bool,
 }
 
-impl OpenCall {
+impl OpenCall<'_> {
+    fn stream(&self) -> StreamRef {
+        StreamRef {
+            streams: Arc::clone(&self.connection.0.0).streams(),
+            id: self.id,
+        }
+    }
+
     pub(super) fn into_replies<C: Codec<Rep>, Rep: Send + 'static>(mut self) -> Streaming<Rep> {
         self.ended = true;
-        Streaming::from_wire::<C>(self.stream.clone(), None, self.cancelled.take())
+        Streaming::from_wire::<C>(self.stream(), None, self.cancelled.take())
     }
 
     /// Sends the requests while waiting for the single reply.
@@ -43,7 +53,7 @@ impl OpenCall {
             self.feed::<C, Req>(requests)?;
             return self.await;
         }
-        let mut feed = requests.send_to::<C>(self.stream.clone());
+        let mut feed = requests.send_to::<C>(self.stream());
         poll_fn(|cx| {
             if feed
                 .as_mut()
@@ -61,8 +71,8 @@ impl OpenCall {
         &self,
         requests: Streaming<Req>,
     ) -> Result<()> {
-        match requests.send_to::<C>(self.stream.clone()) {
-            Some(feed) => self.connection.asks().feed(self.stream.id, feed),
+        match requests.send_to::<C>(self.stream()) {
+            Some(feed) => self.connection.asks().feed(self.id, feed),
             // Whoever has the sender does the work.
             None => Ok(()),
         }
@@ -70,7 +80,7 @@ impl OpenCall {
 }
 
 #[cfg(feature = "blocking")]
-impl OpenCall {
+impl OpenCall<'_> {
     /// Ends the stream when the context is cancelled, also while the thread that sends waits
     /// and nobody looks for the replies.
     pub(super) fn give_up_with(&self, ctx: &crate::context::Context) {
@@ -78,9 +88,9 @@ impl OpenCall {
         let Some(mut watch) = ctx.watch().filter(|_| asks.is_threaded()) else {
             return;
         };
-        let waker = Waker::from(Arc::new(GiveUp(self.stream.clone())));
+        let waker = Waker::from(Arc::new(GiveUp(self.stream())));
         match Pin::new(&mut watch).poll(&mut Context::from_waker(&waker)) {
-            Poll::Pending => asks.keep(self.stream.id, watch),
+            Poll::Pending => asks.keep(self.id, watch),
             Poll::Ready(()) => waker.wake(),
         }
     }
@@ -97,7 +107,7 @@ impl Wake for GiveUp {
     }
 }
 
-impl Future for OpenCall {
+impl Future for OpenCall<'_> {
     type Output = Result<Bytes>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
@@ -107,9 +117,12 @@ impl Future for OpenCall {
                 return Poll::Ready(Err(Error::cancelled()));
             }
         }
+        if std::mem::take(&mut this.waits) {
+            return Poll::Pending;
+        }
         let mut messages = Default::default();
-        let StreamRef { streams, id } = &this.stream;
-        let end = ready!(streams.poll_receive(*id, &mut messages, cx));
+        let asks = this.connection.asks();
+        let end = ready!(asks.poll_receive(this.id, &mut messages, cx));
         this.ended = true;
         Poll::Ready(match end {
             Some(End::Reply(payload)) => Ok(payload),
@@ -121,10 +134,10 @@ impl Future for OpenCall {
     }
 }
 
-impl Drop for OpenCall {
+impl Drop for OpenCall<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.stream.streams.abandon(self.stream.id);
+            self.connection.asks().abandon(self.id);
         }
     }
 }

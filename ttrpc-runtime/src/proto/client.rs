@@ -94,6 +94,14 @@ impl<S: Default> Connection<S> {
     /// Nothing is sent and no id is used: the connection has ended, the ids have run
     /// out, the deadline has passed, or the request can't be sent.
     pub fn open(&mut self, call: &Call<'_>, now: Instant) -> Result<StreamId> {
+        self.open_with(call, now, S::default())
+    }
+
+    /// The same; `slot` is kept with the stream.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(&mut self, call: &Call<'_>, now: Instant, slot: S) -> Result<StreamId> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -132,7 +140,7 @@ impl<S: Default> Connection<S> {
             .output
             .put(id, MessageType::REQUEST, flags, data)?;
         self.next_id = id.next();
-        let mut stream = Stream::new(call.kind, call.deadline);
+        let mut stream = Stream::new(call.kind, call.deadline, slot);
         stream.sending = call.kind.client_streams();
         self.link.open(id, stream);
         Ok(id)

@@ -242,7 +242,7 @@ impl<S: Default> Connection<S> {
         };
         let flags = frame.header.flags;
         let kind = CallKind::of_request(flags);
-        let mut stream = Stream::new(kind, deadline);
+        let mut stream = Stream::new(kind, deadline, S::default());
         if flags.contains(Flags::REMOTE_CLOSED) {
             stream.receiving = Receiving::Ended(End::Closed);
             stream.remote_closed = true;

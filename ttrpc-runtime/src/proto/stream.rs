@@ -115,10 +115,10 @@ pub(super) struct Stream<S> {
     pub deadline: Option<Instant>,
 }
 
-impl<S: Default> Stream<S> {
-    pub fn new(kind: CallKind, deadline: Option<Instant>) -> Self {
+impl<S> Stream<S> {
+    pub fn new(kind: CallKind, deadline: Option<Instant>, slot: S) -> Self {
         Self {
-            slot: S::default(),
+            slot,
             kind,
             receiving: Receiving::Open,
             sending: true,
