@@ -19,9 +19,17 @@ use bytes::{Buf, Bytes};
 use crate::metadata::Metadata;
 use crate::status::{Any, Code, Status};
 use crate::wire::{
-    Fields, Malformed, Value, bytes_field_len, put_bytes, put_bytes_head, put_varint_field,
-    varint_field_len,
+    Fields, Malformed, bytes_field_len, bytes_tag, put_bytes, put_bytes_head, put_varint_field,
+    varint_field_len, varint_tag,
 };
+
+// The tags of the fields above, and of those of the messages in them, by type and number.
+const BYTES_1: u32 = bytes_tag(1);
+const BYTES_2: u32 = bytes_tag(2);
+const BYTES_3: u32 = bytes_tag(3);
+const BYTES_5: u32 = bytes_tag(5);
+const VARINT_1: u32 = varint_tag(1);
+const VARINT_4: u32 = varint_tag(4);
 
 /// Values of metadata that a Request may have, and details that a status may have; more
 /// are refused. A pair takes 2 bytes on the wire and 48 in memory, so that a peer could
@@ -57,25 +65,24 @@ impl Request {
 
     fn read_fields(&mut self, data: &[u8]) -> Result<(), Malformed> {
         let mut fields = Fields::new(data);
-        while let Some(field) = fields.next()? {
-            match field {
-                (1, Value::Bytes(at)) => {
-                    check_text(&data[at.clone()])?;
-                    self.service = at;
+        while let Some(tag) = fields.tag()? {
+            match tag {
+                BYTES_1 => {
+                    self.service = fields.bytes()?;
+                    check_text(&data[self.service.clone()])?;
                 }
-                (2, Value::Bytes(at)) => {
-                    check_text(&data[at.clone()])?;
-                    self.method = at;
+                BYTES_2 => {
+                    self.method = fields.bytes()?;
+                    check_text(&data[self.method.clone()])?;
                 }
-                (3, Value::Bytes(at)) => self.payload = at,
-                (4, Value::Varint(nanoseconds)) => self.timeout_nano = nanoseconds as i64,
-                (5, Value::Bytes(at)) => {
-                    let (key, value) = key_value(&data[at])?;
+                BYTES_3 => self.payload = fields.bytes()?,
+                VARINT_4 => self.timeout_nano = fields.varint()? as i64,
+                BYTES_5 => {
+                    let (key, value) = key_value(&data[fields.bytes()?])?;
                     self.metadata.push_received(key, value);
                     check_count(self.metadata.len())?;
                 }
-                (1..=5, _) => return Err(Malformed),
-                _ => {}
+                _ => fields.skip(tag, 5)?,
             }
         }
         Ok(())
@@ -216,14 +223,11 @@ impl Response {
     fn read_fields(data: &[u8]) -> Result<(Option<Status>, Range<usize>), Malformed> {
         let (mut status, mut payload) = (None, 0..0);
         let mut fields = Fields::new(data);
-        while let Some(field) = fields.next()? {
-            match field {
-                (1, Value::Bytes(at)) => {
-                    merge_status(status.get_or_insert_default(), &data[at])?;
-                }
-                (2, Value::Bytes(at)) => payload = at,
-                (1 | 2, _) => return Err(Malformed),
-                _ => {}
+        while let Some(tag) = fields.tag()? {
+            match tag {
+                BYTES_1 => merge_status(status.get_or_insert_default(), &data[fields.bytes()?])?,
+                BYTES_2 => payload = fields.bytes()?,
+                _ => fields.skip(tag, 2)?,
             }
         }
         Ok((status, payload))
@@ -288,16 +292,15 @@ fn put_message_head(buffer: &mut Vec<u8>, number: u8, len: usize) {
 
 fn merge_status(status: &mut Status, data: &[u8]) -> Result<(), Malformed> {
     let mut fields = Fields::new(data);
-    while let Some(field) = fields.next()? {
-        match field {
-            (1, Value::Varint(code)) => status.code = Code(code as i32),
-            (2, Value::Bytes(at)) => status.message = text(&data[at])?.to_owned(),
-            (3, Value::Bytes(at)) => {
-                status.details.push(any(&data[at])?);
+    while let Some(tag) = fields.tag()? {
+        match tag {
+            VARINT_1 => status.code = Code(fields.varint()? as i32),
+            BYTES_2 => status.message = text(&data[fields.bytes()?])?.to_owned(),
+            BYTES_3 => {
+                status.details.push(any(&data[fields.bytes()?])?);
                 check_count(status.details.len())?;
             }
-            (1..=3, _) => return Err(Malformed),
-            _ => {}
+            _ => fields.skip(tag, 3)?,
         }
     }
     Ok(())
@@ -306,12 +309,11 @@ fn merge_status(status: &mut Status, data: &[u8]) -> Result<(), Malformed> {
 fn any(data: &[u8]) -> Result<Any, Malformed> {
     let mut any = Any::default();
     let mut fields = Fields::new(data);
-    while let Some(field) = fields.next()? {
-        match field {
-            (1, Value::Bytes(at)) => any.type_url = text(&data[at])?.to_owned(),
-            (2, Value::Bytes(at)) => any.value = Bytes::copy_from_slice(&data[at]),
-            (1 | 2, _) => return Err(Malformed),
-            _ => {}
+    while let Some(tag) = fields.tag()? {
+        match tag {
+            BYTES_1 => any.type_url = text(&data[fields.bytes()?])?.to_owned(),
+            BYTES_2 => any.value = Bytes::copy_from_slice(&data[fields.bytes()?]),
+            _ => fields.skip(tag, 2)?,
         }
     }
     Ok(any)
@@ -320,12 +322,11 @@ fn any(data: &[u8]) -> Result<Any, Malformed> {
 fn key_value(data: &[u8]) -> Result<(String, String), Malformed> {
     let (mut key, mut value) = (String::new(), String::new());
     let mut fields = Fields::new(data);
-    while let Some(field) = fields.next()? {
-        match field {
-            (1, Value::Bytes(at)) => key = text(&data[at])?.to_owned(),
-            (2, Value::Bytes(at)) => value = text(&data[at])?.to_owned(),
-            (1 | 2, _) => return Err(Malformed),
-            _ => {}
+    while let Some(tag) = fields.tag()? {
+        match tag {
+            BYTES_1 => key = text(&data[fields.bytes()?])?.to_owned(),
+            BYTES_2 => value = text(&data[fields.bytes()?])?.to_owned(),
+            _ => fields.skip(tag, 2)?,
         }
     }
     Ok((key, value))

@@ -5,23 +5,24 @@ use std::ops::Range;
 /// How deep groups may be nested in what is skipped; protobuf's own limit.
 const MAX_GROUP_DEPTH: usize = 100;
 
-/// The value of a field.
-pub(crate) enum Value {
-    /// A number, or a boolean.
-    Varint(u64),
-    /// Where the bytes of a string, of bytes or of a message are.
-    Bytes(Range<usize>),
-    /// Something that no envelope has a field of.
-    Other,
+/// The tag of a field whose value is a string, bytes or a message.
+pub(crate) const fn bytes_tag(number: u32) -> u32 {
+    number << 3 | 2
 }
 
-/// The fields of an encoded message, in order.
+/// The tag of a field whose value is a number or a boolean.
+pub(crate) const fn varint_tag(number: u32) -> u32 {
+    number << 3
+}
+
+/// The fields of an encoded message, in order: a tag, and then its value is to be read or
+/// skipped.
 pub(crate) struct Fields<'a> {
     data: &'a [u8],
     at: usize,
 }
 
-/// The data is not protobuf.
+/// The data is not protobuf, or no such message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -30,35 +31,54 @@ impl<'a> Fields<'a> {
         Self { data, at: 0 }
     }
 
-    /// The next field's number and value.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Value)>, Malformed> {
+    /// The next field's tag; none at the end.
+    #[inline]
+    pub(crate) fn tag(&mut self) -> Result<Option<u32>, Malformed> {
         if self.at == self.data.len() {
             return Ok(None);
         }
-        let tag = self.varint()?;
-        let (number, wire_type) = (tag >> 3, tag & 7);
-        if number == 0 || tag > u64::from(u32::MAX) {
-            return Err(Malformed);
+        match u32::try_from(self.varint()?) {
+            Ok(tag) if tag >> 3 != 0 => Ok(Some(tag)),
+            _ => Err(Malformed),
         }
-        let value = match wire_type {
-            0 => Value::Varint(self.varint()?),
-            2 => {
-                let len = self.varint()?;
-                Value::Bytes(self.skip(len)?)
-            }
-            3 => {
-                self.skip_group(number)?;
-                Value::Other
-            }
-            _ => {
-                self.skip_fixed(wire_type)?;
-                Value::Other
-            }
-        };
-        Ok(Some((number, value)))
     }
 
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    /// Where the bytes are that are the value of a field.
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> Result<Range<usize>, Malformed> {
+        let len = self.varint()?;
+        self.take(len)
+    }
+
+    /// Skips the value of a field that a message does not have, though it has those up to the
+    /// number `known`, of other types.
+    pub(crate) fn skip(&mut self, tag: u32, known: u32) -> Result<(), Malformed> {
+        let (number, wire_type) = (tag >> 3, tag & 7);
+        if number <= known {
+            return Err(Malformed);
+        }
+        match wire_type {
+            0 => self.varint().map(drop),
+            2 => self.bytes().map(drop),
+            3 => self.skip_group(number),
+            _ => self.skip_fixed(wire_type),
+        }
+    }
+
+    /// The number that is the value of a field.
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.data.get(self.at) {
+            // Most are one byte long.
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                Ok((*byte).into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = *self.data.get(self.at).ok_or(Malformed)?;
@@ -76,7 +96,8 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 
-    fn skip(&mut self, len: u64) -> Result<Range<usize>, Malformed> {
+    #[inline]
+    fn take(&mut self, len: u64) -> Result<Range<usize>, Malformed> {
         let left = self.data.len() - self.at;
         let len = usize::try_from(len).ok().filter(|len| *len <= left);
         let start = self.at;
@@ -84,28 +105,26 @@ impl<'a> Fields<'a> {
         Ok(start..self.at)
     }
 
-    fn skip_fixed(&mut self, wire_type: u64) -> Result<(), Malformed> {
+    fn skip_fixed(&mut self, wire_type: u32) -> Result<(), Malformed> {
         let len = match wire_type {
             1 => 8,
             5 => 4,
             _ => return Err(Malformed),
         };
-        self.skip(len).map(drop)
+        self.take(len).map(drop)
     }
 
     /// Skips to the end of a group, without recursion: the peer decides the depth.
     #[cold]
-    fn skip_group(&mut self, number: u64) -> Result<(), Malformed> {
+    fn skip_group(&mut self, number: u32) -> Result<(), Malformed> {
         let mut open = vec![number];
         while let Some(innermost) = open.last() {
             let tag = self.varint()?;
+            let tag = u32::try_from(tag).map_err(|_| Malformed)?;
             let (number, wire_type) = (tag >> 3, tag & 7);
             match wire_type {
                 0 => drop(self.varint()?),
-                2 => {
-                    let len = self.varint()?;
-                    self.skip(len)?;
-                }
+                2 => drop(self.bytes()?),
                 3 if open.len() < MAX_GROUP_DEPTH => open.push(number),
                 4 if number == *innermost => drop(open.pop()),
                 _ => self.skip_fixed(wire_type)?,
@@ -174,7 +193,8 @@ mod tests {
 
     fn count(data: &[u8]) -> Result<usize, Malformed> {
         let (mut fields, mut n) = (Fields::new(data), 0);
-        while fields.next()?.is_some() {
+        while let Some(tag) = fields.tag()? {
+            fields.skip(tag, 0)?;
             n += 1;
         }
         Ok(n)

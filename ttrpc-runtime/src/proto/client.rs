@@ -194,9 +194,8 @@ impl<S: Default> Connection<S> {
     }
 
     /// Ends a stream because the server has.
-    fn end_by_server(&mut self, id: StreamId, end: End) -> Option<S> {
-        let stream = self.link.streams.get(&id)?;
-        if stream.kind.client_streams() {
+    fn end_by_server(&mut self, id: StreamId, kind: CallKind, end: End) -> Option<S> {
+        if kind.client_streams() {
             // Some servers die of what follows their end.
             self.link.take_back(id);
         }
@@ -220,7 +219,8 @@ impl<S: Default> Connection<S> {
         match header.message_type {
             MessageType::RESPONSE | MessageType::DATA => {
                 let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
-                self.end_by_server(header.stream_id, End::Failed(error))
+                let kind = self.link.streams.get(&header.stream_id)?.kind;
+                self.end_by_server(header.stream_id, kind, End::Failed(error))
             }
             _ => None,
         }
@@ -258,7 +258,7 @@ impl<S: Default> Connection<S> {
             }
             Some(Response { payload, .. }) => End::Reply(payload),
         };
-        self.end_by_server(id, end)
+        self.end_by_server(id, kind, end)
     }
 
     /// Takes the data of a stream; says whether that is over by it.
@@ -269,7 +269,8 @@ impl<S: Default> Connection<S> {
             // Late: nobody waits for it any more.
             return Err(None);
         };
-        if !stream.kind.server_streams() {
+        let kind = stream.kind;
+        if !kind.server_streams() {
             let error = Error::protocol("data came for a call that has a single reply");
             return Err(self.end(id, End::Failed(error)));
         }
@@ -282,7 +283,7 @@ impl<S: Default> Connection<S> {
                 ..frame.header
             };
             self.link.deliver(Frame { header, ..frame }, now);
-            return Err(self.end_by_server(id, End::Closed));
+            return Err(self.end_by_server(id, kind, End::Closed));
         }
         self.link.deliver(frame, now);
         Ok(())
