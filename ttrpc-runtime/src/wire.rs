@@ -124,7 +124,7 @@ impl<'a> Fields<'a> {
             let (number, wire_type) = (tag >> 3, tag & 7);
             match wire_type {
                 0 => drop(self.varint()?),
-                2 => drop(self.bytes()?),
+                2 => self.bytes().map(|_| ())?,
                 3 if open.len() < MAX_GROUP_DEPTH => open.push(number),
                 4 if number == *innermost => drop(open.pop()),
                 _ => self.skip_fixed(wire_type)?,
