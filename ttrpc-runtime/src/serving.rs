@@ -1,7 +1,6 @@
 //! What a server does, whichever flavour drives its connections.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,6 +16,7 @@ use crate::interceptor::{Chain, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, server};
 use crate::responder::{Captured, WireResponder};
+use crate::series::Series;
 use crate::service::{Input, Running, Service};
 use crate::status::Status;
 
@@ -121,7 +121,7 @@ pub(crate) struct Serving {
 struct Connections {
     next_key: u64,
     /// A connection that is not known yet, or not any more, is `None`.
-    open: HashMap<u64, Option<Weak<dyn Answers>>>,
+    open: Series<Option<Weak<dyn Answers>>>,
     /// Whoever waits for one to end.
     waiting: Vec<Waker>,
 }
@@ -248,7 +248,7 @@ impl Serving {
         let mut connections = self.connections();
         let key = connections.next_key;
         connections.next_key += 1;
-        connections.open.insert(key, None);
+        connections.open.push(key, None);
         Place {
             server: Arc::clone(self),
             key,
@@ -268,7 +268,9 @@ impl Serving {
     }
 
     fn each_connection(&self, f: impl Fn(&dyn Answers)) {
-        let open: Vec<_> = self.connections().open.values().flatten().cloned().collect();
+        let open: Vec<_> = (self.connections().open.iter())
+            .filter_map(|(_, place)| place.clone())
+            .collect();
         open.iter().filter_map(Weak::upgrade).for_each(|c| f(&*c));
     }
 
@@ -299,10 +301,9 @@ impl Place {
     /// Makes the connection known, so that it can be shut down.
     pub(crate) fn take(&self, connection: Weak<dyn Answers>) {
         let known = connection.upgrade();
-        self.server
-            .connections()
-            .open
-            .insert(self.key, Some(connection));
+        if let Some(place) = self.server.connections().open.get_mut(self.key) {
+            *place = Some(connection);
+        }
         if let Some(connection) = known.filter(|_| self.server.closing.is_cancelled()) {
             // It came just when the server began to shut down.
             connection.shut_down();
@@ -314,7 +315,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let waiting = {
             let mut connections = self.server.connections();
-            connections.open.remove(&self.key);
+            connections.open.remove(self.key);
             std::mem::take(&mut connections.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);

@@ -71,7 +71,7 @@ impl<S: Default> Connection<S> {
 
     /// Says what kind of call a stream is, now that its method is known.
     pub fn accept(&mut self, id: StreamId, kind: CallKind) {
-        if let Some(stream) = self.link.streams.get_mut(&id) {
+        if let Some(stream) = self.link.streams.get_mut(id) {
             stream.kind = kind;
         }
     }
@@ -173,7 +173,7 @@ impl<S: Default> Connection<S> {
                 Ok(()) => self.refuse(header, error.into_status()),
                 Err(status) => self.reject(id, status),
             }),
-            MessageType::DATA => match self.link.streams.get(&id) {
+            MessageType::DATA => match self.link.streams.get(id) {
                 Some(stream) if stream.kind.client_streams() => Ok(self.end(id, error)),
                 Some(_) => Ok(self.reject(id, error.into_status())),
                 None => self.on_stray(header),
@@ -260,7 +260,7 @@ impl<S: Default> Connection<S> {
 
     fn on_data(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
         let id = frame.header.stream_id;
-        let Some(stream) = self.link.streams.get(&id) else {
+        let Some(stream) = self.link.streams.get(id) else {
             return self.on_stray(frame.header);
         };
         if stream.remote_closed {
@@ -342,9 +342,9 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn check_sending(&mut self, id: StreamId) -> Result<()> {
-        match self.link.streams.contains_key(&id) {
-            true => Ok(()),
-            false => Err(Error::cancelled()),
+        match self.link.streams.get(id) {
+            Some(_) => Ok(()),
+            None => Err(Error::cancelled()),
         }
     }
 
@@ -371,7 +371,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn abandon(&mut self, id: StreamId) -> Option<S> {
-        if let Some(stream) = self.link.streams.get_mut(&id) {
+        if let Some(stream) = self.link.streams.get_mut(id) {
             stream.inbox.clear();
             if matches!(stream.receiving, Receiving::Open) {
                 stream.receiving = Receiving::Unwanted;
