@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::connection::Answers;
 use crate::context::{Connected, Context, Peer};
 use crate::envelope::Request;
 use crate::error::{Error, Result};
-use crate::interceptor::{Chain, Invocation};
+use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, server};
 use crate::responder::{Captured, WireResponder};
@@ -27,11 +27,16 @@ const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration
 pub(crate) struct Settings {
     pub(crate) services: Vec<Box<dyn Service>>,
     pub(crate) limits: Limits,
-    pub(crate) interceptors: Chain,
+    interceptors: Chain,
+    /// How a call comes through the interceptors, once there is one: a server without any
+    /// has none of that in its binary.
+    intercepted: Option<Intercepted>,
     pub(crate) handshake: Option<Handshake>,
     pub(crate) max_connections: usize,
     pub(crate) on_accept_error: OnAcceptError,
 }
+
+type Intercepted = fn(&Arc<Serving>, Context, Request, CallKind, WireResponder) -> Running;
 
 type OnAcceptError = Box<dyn Fn(&io::Error) + Send + Sync>;
 
@@ -44,12 +49,24 @@ impl Default for Settings {
             services: Vec::new(),
             limits: Limits::default(),
             interceptors: Chain::default(),
+            intercepted: None,
             handshake: None,
             max_connections: usize::MAX,
             on_accept_error: Box::new(|error| {
-                eprintln!("ttrpc: connections can't be accepted, trying again: {error}");
+                let line =
+                    format!("ttrpc: connections can't be accepted, trying again: {error}\n");
+                // At once, so that the lines of several threads don't mix.
+                let _ = io::stderr().write_all(line.as_bytes());
             }),
         }
+    }
+}
+
+impl Settings {
+    /// Puts an interceptor around every call, inside of those that were added before.
+    pub(crate) fn intercept(&mut self, interceptor: impl Interceptor) {
+        self.interceptors.add(interceptor);
+        self.intercepted = Some(Serving::intercepted);
     }
 }
 
@@ -187,10 +204,9 @@ impl Serving {
             return None;
         };
         let ctx = Context::of_call(deadline, request.take_metadata(), connected);
-        if self.settings.interceptors.is_empty() {
-            Running::start(service, ctx, Input::Request(request, kind), responder)
-        } else {
-            Some(self.intercepted(ctx, request, kind, responder))
+        match self.settings.intercepted {
+            None => Running::start(service, ctx, Input::Request(request, kind), responder),
+            Some(intercepted) => Some(intercepted(self, ctx, request, kind, responder)),
         }
     }
 
