@@ -21,6 +21,7 @@ use crate::cancel::Cancelled;
 use crate::connection::Answers;
 use crate::context::Peer;
 use crate::error::{Error, Result};
+use crate::proto::earliest;
 use crate::series::Series;
 use crate::serving::{Backoff, Place, Serving};
 use crate::socket;
@@ -87,6 +88,8 @@ impl Hub {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn ended(&self, key: u64) {
         self.inbox().ended.push(key);
         self.rouse();
@@ -256,7 +259,7 @@ impl Watch {
         let mut inbox = self.hub.inbox();
         let tick = self.quiet.map(|_| Instant::now() + TICK);
         let timer = inbox.timers.first().map(|(at, _)| at);
-        let until = [tick, timer, accept_at].into_iter().flatten().min();
+        let until = earliest(earliest(tick, timer), accept_at);
         inbox.sleeps_until = Some(until);
         drop(inbox);
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));

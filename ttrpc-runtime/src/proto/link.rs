@@ -180,13 +180,11 @@ impl<S: Default> Link<S> {
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
+    #[inline(never)]
     pub fn timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| at);
         let stalled = self.stalled.map(|(_, at)| at);
-        [deadline, stalled, self.frame_deadline]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest(earliest(deadline, stalled), self.frame_deadline)
     }
 
     /// The next frame, unless a full inbox forbids it.
@@ -343,6 +341,14 @@ impl<S: Default> Link<S> {
         let flags = Flags::REMOTE_CLOSED | Flags::NO_DATA;
         self.output
             .put_plain(id, MessageType::DATA, flags, 0, |_| {});
+    }
+}
+
+/// The first of two times that may be none.
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -170,6 +170,8 @@ impl Inbox {
     }
 
     /// Copies the messages together, so that they keep nothing alive but themselves.
+    #[cold]
+    #[inline(never)]
     fn compact(&mut self) {
         let len: usize = self.messages.iter().map(Bytes::len).sum();
         let mut together = Bytes::from({
