@@ -30,6 +30,8 @@ impl Token {
         })
     }
 
+    // Much code, wherever what cancels it is dropped.
+    #[inline(never)]
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
         let wakers = std::mem::take(&mut self.waiting().wakers);
@@ -76,6 +78,8 @@ impl Cancelled {
         }
     }
 
+    // Much code, wherever one is dropped.
+    #[inline(never)]
     fn deregister(&mut self) {
         for (token, key) in self.token.line().zip(self.keys.drain(..)) {
             token.waiting().wakers.retain(|(k, _)| *k != key);

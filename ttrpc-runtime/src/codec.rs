@@ -30,7 +30,7 @@ pub use bytes;
 #[cfg(any(feature = "buffa", feature = "prost"))]
 fn name_of<M>() -> &'static str {
     let path = std::any::type_name::<M>();
-    path.rsplit("::").next().unwrap_or(path)
+    path.rsplit(':').next().unwrap_or(path)
 }
 
 /// Encodes and decodes messages of type `M`.

@@ -15,15 +15,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// it always has. A handler returns a [`Status`], an [`io::Error`] or an `Error` that
 /// it got from another call; all of them become the status that the caller sees.
 #[derive(Clone)]
-pub struct Error(Box<Repr>);
+pub struct Error(Arc<Kind>);
 
-#[derive(Clone)]
-struct Repr {
-    kind: Kind,
-    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     /// A handler ended the call with this, here or at the peer.
     Status(Status),
@@ -33,6 +26,8 @@ enum Kind {
     Cancelled,
     /// The connection has ended.
     Closed(&'static str),
+    /// The connection has ended by this.
+    Lost(io::Error),
     /// The peer broke the protocol.
     Protocol(String),
     /// A message that can't be sent or received.
@@ -42,17 +37,15 @@ enum Kind {
     /// The connection has no stream id left.
     StreamIdsExhausted,
     /// The operating system refused.
-    Io(io::ErrorKind),
+    Io(io::Error),
 }
 
 impl Error {
+    // Errors are made in many places, and seldom.
+    #[cold]
+    #[inline(never)]
     fn new(kind: Kind) -> Self {
-        Self(Box::new(Repr { kind, source: None }))
-    }
-
-    fn with_source(kind: Kind, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        let source: Option<Arc<dyn std::error::Error + Send + Sync>> = Some(Arc::new(source));
-        Self(Box::new(Repr { kind, source }))
+        Self(Arc::new(kind))
     }
 
     pub(crate) fn timeout() -> Self {
@@ -69,7 +62,7 @@ impl Error {
     }
 
     pub(crate) fn connection_lost(error: io::Error) -> Self {
-        Self::with_source(Kind::Closed("the connection was lost"), error)
+        Self::new(Kind::Lost(error))
     }
 
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
@@ -90,30 +83,33 @@ impl Error {
 
     /// The gRPC code that describes this error best.
     pub fn code(&self) -> Code {
-        match &self.0.kind {
+        match &*self.0 {
             Kind::Status(status) => status.code,
             Kind::Timeout => Code::DEADLINE_EXCEEDED,
             Kind::Cancelled => Code::CANCELLED,
-            Kind::Closed(_) | Kind::StreamIdsExhausted => Code::UNAVAILABLE,
+            Kind::Closed(_) | Kind::Lost(_) | Kind::StreamIdsExhausted => Code::UNAVAILABLE,
             Kind::Protocol(_) | Kind::Codec(_) => Code::INTERNAL,
             Kind::TooLarge { .. } => Code::RESOURCE_EXHAUSTED,
-            Kind::Io(kind) => code_of_io(*kind),
+            Kind::Io(error) => code_of_io(error.kind()),
         }
     }
 
     /// The status that a handler ended the call with, if that is what happened.
     pub fn status(&self) -> Option<&Status> {
-        match &self.0.kind {
+        match &*self.0 {
             Kind::Status(status) => Some(status),
             _ => None,
         }
     }
 
     /// The status that a caller sees of this error.
-    pub fn into_status(self) -> Status {
-        match self.0.kind {
-            Kind::Status(status) => status,
-            _ => Status::new(self.code(), self.to_string()),
+    pub fn into_status(mut self) -> Status {
+        match Arc::get_mut(&mut self.0) {
+            Some(Kind::Status(status)) => std::mem::take(status),
+            _ => match &*self.0 {
+                Kind::Status(status) => status.clone(),
+                _ => Status::new(self.code(), self.to_string()),
+            },
         }
     }
 
@@ -130,27 +126,27 @@ impl Error {
     /// Whether the connection has ended; whether the call reached its handler is then
     /// not known.
     pub fn is_closed(&self) -> bool {
-        matches!(self.0.kind, Kind::Closed(_))
+        matches!(*self.0, Kind::Closed(_) | Kind::Lost(_))
     }
 
     /// Whether the peer broke the protocol.
     pub fn is_protocol(&self) -> bool {
-        matches!(self.0.kind, Kind::Protocol(_))
+        matches!(*self.0, Kind::Protocol(_))
     }
 
     /// Whether the operating system refused something, such as to connect.
     pub fn is_io(&self) -> bool {
-        matches!(self.0.kind, Kind::Io(_))
+        matches!(*self.0, Kind::Io(_))
     }
 
     /// Whether the connection has no stream id left: a new connection has.
     pub fn is_stream_ids_exhausted(&self) -> bool {
-        matches!(self.0.kind, Kind::StreamIdsExhausted)
+        matches!(*self.0, Kind::StreamIdsExhausted)
     }
 
     /// For a message over the limit: its length and the limit, in bytes.
     pub fn too_large_by(&self) -> Option<(usize, usize)> {
-        match self.0.kind {
+        match *self.0 {
             Kind::TooLarge { len, max } => Some((len, max)),
             _ => None,
         }
@@ -174,48 +170,38 @@ fn code_of_io(kind: io::ErrorKind) -> Code {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.kind {
-            Kind::Status(status) => status.fmt(f)?,
-            Kind::Timeout => f.write_str("the deadline passed before the call ended")?,
-            Kind::Cancelled => f.write_str("the call was cancelled")?,
-            Kind::Closed(what) => f.write_str(what)?,
-            Kind::Protocol(what) | Kind::Codec(what) => f.write_str(what)?,
+        match &*self.0 {
+            Kind::Status(status) => status.fmt(f),
+            Kind::Timeout => f.write_str("the deadline passed before the call ended"),
+            Kind::Cancelled => f.write_str("the call was cancelled"),
+            Kind::Closed(what) => f.write_str(what),
+            Kind::Lost(error) => write!(f, "the connection was lost: {error}"),
+            Kind::Protocol(what) | Kind::Codec(what) => f.write_str(what),
             Kind::TooLarge { len, max } => write!(
                 f,
                 "a message of {len} bytes is over the limit of {max} bytes: \
                  send less at once, or as a stream"
-            )?,
+            ),
             Kind::StreamIdsExhausted => {
-                f.write_str("the connection has no stream id left: connect again")?;
+                f.write_str("the connection has no stream id left: connect again")
             }
-            // The source says it all.
-            Kind::Io(kind) if self.0.source.is_none() => kind.fmt(f)?,
-            Kind::Io(_) => {}
-        }
-        match (&self.0.kind, &self.0.source) {
-            (Kind::Io(_), Some(source)) => source.fmt(f),
-            (_, Some(source)) => write!(f, ": {source}"),
-            (_, None) => Ok(()),
+            Kind::Io(error) => error.fmt(f),
         }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_tuple("Error");
-        debug.field(&self.0.kind);
-        if let Some(source) = &self.0.source {
-            debug.field(source);
-        }
-        debug.finish()
+        // In words: that is what `main` and `unwrap` show.
+        write!(f, "Error({self})")
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.0.source {
-            Some(source) => Some(&**source),
-            None => None,
+        match &*self.0 {
+            Kind::Lost(error) | Kind::Io(error) => Some(error),
+            _ => None,
         }
     }
 }
@@ -231,7 +217,7 @@ impl From<io::Error> for Error {
     /// NOT_FOUND, what exists ALREADY_EXISTS, what is not permitted PERMISSION_DENIED,
     /// and so on as in the Go implementation; the rest is UNKNOWN.
     fn from(error: io::Error) -> Self {
-        Self::with_source(Kind::Io(error.kind()), error)
+        Self::new(Kind::Io(error))
     }
 }
 

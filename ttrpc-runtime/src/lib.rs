@@ -63,7 +63,7 @@
 //! ```
 //!
 //! Beside them stand the words that all layers use: `addr`, `cancel`, `clock`,
-//! `context`, `error`, `limits`, `metadata`, `status`, `timers`; and `socket`, with what std lacks.
+//! `context`, `error`, `limits`, `metadata`, `series`, `status`, `timers`; and `socket`, with what std lacks.
 
 // Without a flavour nobody uses what the flavours share.
 #![cfg_attr(not(all(feature = "tokio", feature = "blocking")), allow(dead_code))]
@@ -90,6 +90,7 @@ pub mod frame;
 mod limits;
 mod metadata;
 pub mod proto;
+mod series;
 mod status;
 mod timers;
 mod wire;

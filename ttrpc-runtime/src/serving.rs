@@ -1,9 +1,8 @@
 //! What a server does, whichever flavour drives its connections.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -13,10 +12,11 @@ use crate::connection::Answers;
 use crate::context::{Connected, Context, Peer};
 use crate::envelope::Request;
 use crate::error::{Error, Result};
-use crate::interceptor::{Chain, Invocation};
+use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, server};
 use crate::responder::{Captured, WireResponder};
+use crate::series::Series;
 use crate::service::{Input, Running, Service};
 use crate::status::Status;
 
@@ -27,11 +27,16 @@ const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration
 pub(crate) struct Settings {
     pub(crate) services: Vec<Box<dyn Service>>,
     pub(crate) limits: Limits,
-    pub(crate) interceptors: Chain,
+    interceptors: Chain,
+    /// How a call comes through the interceptors, once there is one: a server without any
+    /// has none of that in its binary.
+    intercepted: Option<Intercepted>,
     pub(crate) handshake: Option<Handshake>,
     pub(crate) max_connections: usize,
     pub(crate) on_accept_error: OnAcceptError,
 }
+
+type Intercepted = fn(&Arc<Serving>, Context, Request, CallKind, WireResponder) -> Running;
 
 type OnAcceptError = Box<dyn Fn(&io::Error) + Send + Sync>;
 
@@ -44,12 +49,24 @@ impl Default for Settings {
             services: Vec::new(),
             limits: Limits::default(),
             interceptors: Chain::default(),
+            intercepted: None,
             handshake: None,
             max_connections: usize::MAX,
             on_accept_error: Box::new(|error| {
-                eprintln!("ttrpc: connections can't be accepted, trying again: {error}");
+                let line =
+                    format!("ttrpc: connections can't be accepted, trying again: {error}\n");
+                // At once, so that the lines of several threads don't mix.
+                let _ = io::stderr().write_all(line.as_bytes());
             }),
         }
+    }
+}
+
+impl Settings {
+    /// Puts an interceptor around every call, inside of those that were added before.
+    pub(crate) fn intercept(&mut self, interceptor: impl Interceptor) {
+        self.interceptors.add(interceptor);
+        self.intercepted = Some(Serving::intercepted);
     }
 }
 
@@ -121,7 +138,7 @@ pub(crate) struct Serving {
 struct Connections {
     next_key: u64,
     /// A connection that is not known yet, or not any more, is `None`.
-    open: HashMap<u64, Option<Weak<dyn Answers>>>,
+    open: Series<Option<Weak<dyn Answers>>>,
     /// Whoever waits for one to end.
     waiting: Vec<Waker>,
 }
@@ -187,10 +204,9 @@ impl Serving {
             return None;
         };
         let ctx = Context::of_call(deadline, request.take_metadata(), connected);
-        if self.settings.interceptors.is_empty() {
-            Running::start(service, ctx, Input::Request(request, kind), responder)
-        } else {
-            Some(self.intercepted(ctx, request, kind, responder))
+        match self.settings.intercepted {
+            None => Running::start(service, ctx, Input::Request(request, kind), responder),
+            Some(intercepted) => Some(intercepted(self, ctx, request, kind, responder)),
         }
     }
 
@@ -248,7 +264,7 @@ impl Serving {
         let mut connections = self.connections();
         let key = connections.next_key;
         connections.next_key += 1;
-        connections.open.insert(key, None);
+        connections.open.push(key, None);
         Place {
             server: Arc::clone(self),
             key,
@@ -268,7 +284,9 @@ impl Serving {
     }
 
     fn each_connection(&self, f: impl Fn(&dyn Answers)) {
-        let open: Vec<_> = self.connections().open.values().flatten().cloned().collect();
+        let open: Vec<_> = (self.connections().open.iter())
+            .filter_map(|(_, place)| place.clone())
+            .collect();
         open.iter().filter_map(Weak::upgrade).for_each(|c| f(&*c));
     }
 
@@ -299,10 +317,9 @@ impl Place {
     /// Makes the connection known, so that it can be shut down.
     pub(crate) fn take(&self, connection: Weak<dyn Answers>) {
         let known = connection.upgrade();
-        self.server
-            .connections()
-            .open
-            .insert(self.key, Some(connection));
+        if let Some(place) = self.server.connections().open.get_mut(self.key) {
+            *place = Some(connection);
+        }
         if let Some(connection) = known.filter(|_| self.server.closing.is_cancelled()) {
             // It came just when the server began to shut down.
             connection.shut_down();
@@ -314,7 +331,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let waiting = {
             let mut connections = self.server.connections();
-            connections.open.remove(&self.key);
+            connections.open.remove(self.key);
             std::mem::take(&mut connections.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);

@@ -210,6 +210,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Ends the connection.
+    #[inline(never)]
     pub(super) fn end(&self, shared: &mut Shared<H>, error: Error, after: &mut After<'_, H>) {
         if shared.state.ended().is_none() {
             after.ended = Some(error.clone());
@@ -219,6 +220,7 @@ impl<H: Host> Connection<H> {
     }
 
     /// Drops what is left of a connection that has ended.
+    #[inline(never)]
     fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.state.link().discard();
         shared.output = Output::default();
@@ -412,36 +414,11 @@ impl<H: Host> Share for Connection<H> {
     const THREADS: bool = true;
 
     fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<H::End>) -> R) -> R {
-        let mut after = self.after();
+        let after = self.after();
         let mut shared = self.lock();
         let had_ended = shared.state.ended().is_some();
         let result = f(&mut shared.state);
-        if let Some(error) = shared.state.ended().filter(|_| !had_ended) {
-            after.ended = Some(error.clone());
-            self.tear_down(&mut shared, &mut after);
-        }
-        let later = match flush {
-            Flush::Now | Flush::Look => false,
-            Flush::Together => self.is_mine(&shared),
-            Flush::No => true,
-            Flush::Soon => {
-                let now = Instant::now();
-                let last = shared.last_sent.replace(now);
-                let fast = last.is_some_and(|last| now.duration_since(last) < FAST);
-                fast && shared.state.link().has_room()
-            }
-        };
-        if !later {
-            shared = self.flush(shared, false, &mut after);
-        }
-        if matches!(flush, Flush::Look | Flush::Soon) && !later {
-            shared = self.look(shared, &mut after);
-        }
-        if flush == Flush::Together || H::PASSES_ON {
-            self.give_up_writing(&mut shared, &mut after);
-        }
-        self.tend(&mut shared, &mut after);
-        drop(shared);
+        self.changed(shared, had_ended, flush, after);
         result
     }
 
@@ -470,6 +447,43 @@ impl<H: Host> Share for Connection<H> {
 }
 
 impl<H: Host> Connection<H> {
+    /// Sees to what a change of the state has led to.
+    #[inline(never)]
+    fn changed<'a>(
+        &'a self,
+        mut shared: Guard<'a, H>,
+        had_ended: bool,
+        flush: Flush,
+        mut after: After<'a, H>,
+    ) {
+        if let Some(error) = shared.state.ended().filter(|_| !had_ended) {
+            after.ended = Some(error.clone());
+            self.tear_down(&mut shared, &mut after);
+        }
+        let later = match flush {
+            Flush::Now | Flush::Look => false,
+            Flush::Together => self.is_mine(&shared),
+            Flush::No => true,
+            Flush::Soon => {
+                let now = Instant::now();
+                let last = shared.last_sent.replace(now);
+                let fast = last.is_some_and(|last| now.duration_since(last) < FAST);
+                fast && shared.state.link().has_room()
+            }
+        };
+        if !later {
+            shared = self.flush(shared, false, &mut after);
+        }
+        if matches!(flush, Flush::Look | Flush::Soon) && !later {
+            shared = self.look(shared, &mut after);
+        }
+        if flush == Flush::Together || H::PASSES_ON {
+            self.give_up_writing(&mut shared, &mut after);
+        }
+        self.tend(&mut shared, &mut after);
+        drop(shared);
+    }
+
     /// Runs something that feeds or answers a stream, until that is over.
     pub(super) fn run(&self, id: StreamId, work: impl Future<Output = ()>) {
         let goes_on = || {

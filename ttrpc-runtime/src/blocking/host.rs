@@ -25,7 +25,7 @@ pub(super) type Hosted = Connection<Home>;
 /// What a server's connection belongs to.
 pub(super) struct Home {
     hub: Arc<Hub>,
-    key: usize,
+    key: u64,
     serving: Arc<Serving>,
     peer: Option<Peer>,
     /// What the handshake has found, once it was made.
@@ -42,12 +42,7 @@ pub(super) struct Registration {
 }
 
 impl Home {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        key: usize,
-        serving: Arc<Serving>,
-        peer: Option<Peer>,
-    ) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, key: u64, serving: Arc<Serving>, peer: Option<Peer>) -> Self {
         Self {
             hub,
             key,
@@ -95,7 +90,7 @@ impl Home {
             return Ok(());
         }
         (registration.reads, registration.writes) = (reads, writes);
-        let (source, token) = (connection.socket.as_raw_fd(), Token(self.key));
+        let (source, token) = (connection.socket.as_raw_fd(), Token(self.key as usize));
         let (mut source, registry) = (SourceFd(&source), &self.hub.registry);
         let interest = match (reads, writes) {
             (false, false) => return registry.deregister(&mut source),

@@ -2,7 +2,6 @@
 //! have something to read, keeps the time, and looks after the pool's threads. It runs no
 //! handler, so that nothing keeps it.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,6 +21,8 @@ use crate::cancel::Cancelled;
 use crate::connection::Answers;
 use crate::context::Peer;
 use crate::error::{Error, Result};
+use crate::proto::earliest;
+use crate::series::Series;
 use crate::serving::{Backoff, Place, Serving};
 use crate::socket;
 use crate::timers::Timers;
@@ -48,7 +49,7 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Inbox {
     /// Connections that have ended.
-    ended: Vec<usize>,
+    ended: Vec<u64>,
     /// When to look at which connection.
     timers: Timers,
     /// When the thread will look here, if it sleeps.
@@ -73,12 +74,12 @@ impl Hub {
     }
 
     /// Looks at a connection then, and no more `instead`.
-    pub(super) fn set_timer(&self, at: Instant, instead: Option<Instant>, key: usize) {
+    pub(super) fn set_timer(&self, at: Instant, instead: Option<Instant>, key: u64) {
         let mut inbox = self.inbox();
         if let Some(instead) = instead {
-            inbox.timers.remove(instead, key as u64);
+            inbox.timers.remove(instead, key);
         }
-        inbox.timers.insert(at, key as u64);
+        inbox.timers.insert(at, key);
         let too_late = |until: Option<Instant>| until.is_none_or(|until| at < until);
         let wake = inbox.sleeps_until.is_some_and(too_late);
         drop(inbox);
@@ -87,7 +88,9 @@ impl Hub {
         }
     }
 
-    pub(super) fn ended(&self, key: usize) {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn ended(&self, key: u64) {
         self.inbox().ended.push(key);
         self.rouse();
     }
@@ -98,8 +101,8 @@ pub(super) struct Watch {
     hub: Arc<Hub>,
     poll: Poll,
     serving: Arc<Serving>,
-    connections: HashMap<usize, (Arc<Hosted>, Place)>,
-    next_key: usize,
+    connections: Series<(Arc<Hosted>, Place)>,
+    next_key: u64,
     /// For how many ticks nothing has happened; `None` while it does not tick.
     quiet: Option<u32>,
 }
@@ -119,7 +122,7 @@ impl Watch {
             hub,
             poll,
             serving,
-            connections: HashMap::new(),
+            connections: Series::default(),
             next_key: 0,
             quiet: None,
         })
@@ -135,8 +138,7 @@ impl Watch {
         connection.begin_hosting()?;
         let known = Arc::downgrade(&connection);
         place.take(known);
-        self.connections
-            .insert(key, (Arc::clone(&connection), place));
+        self.connections.push(key, (Arc::clone(&connection), place));
         Ok(connection)
     }
 
@@ -209,15 +211,15 @@ impl Watch {
                 match event.token() {
                     LISTENER => acceptable = true,
                     WAKER => {}
-                    Token(key) => self.see(key, event),
+                    Token(key) => self.see(key as u64, event),
                 }
             }
             self.look_into_inbox();
         }
     }
 
-    fn see(&self, key: usize, event: &mio::event::Event) {
-        let Some((connection, _)) = self.connections.get(&key) else {
+    fn see(&self, key: u64, event: &mio::event::Event) {
+        let Some((connection, _)) = self.connections.get(key) else {
             return;
         };
         if event.is_writable() {
@@ -257,7 +259,7 @@ impl Watch {
         let mut inbox = self.hub.inbox();
         let tick = self.quiet.map(|_| Instant::now() + TICK);
         let timer = inbox.timers.first().map(|(at, _)| at);
-        let until = [tick, timer, accept_at].into_iter().flatten().min();
+        let until = earliest(earliest(tick, timer), accept_at);
         inbox.sleeps_until = Some(until);
         drop(inbox);
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -274,18 +276,18 @@ impl Watch {
         let ended = std::mem::take(&mut inbox.ended);
         let mut due = Vec::new();
         while let Some((at, key)) = inbox.timers.pop_due(now) {
-            due.push((at, key as usize));
+            due.push((at, key));
         }
         drop(inbox);
         for (at, key) in due {
-            if let Some((connection, _)) = self.connections.get(&key) {
+            if let Some((connection, _)) = self.connections.get(key) {
                 connection.is_time(at);
             }
         }
         for key in ended {
-            if let Some((connection, _)) = self.connections.remove(&key) {
+            if let Some((connection, _)) = self.connections.remove(key) {
                 if let Some(at) = connection.end_hosting() {
-                    self.hub.inbox().timers.remove(at, key as u64);
+                    self.hub.inbox().timers.remove(at, key);
                 }
             }
         }
@@ -295,7 +297,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // Only where it could not go on at all.
-        for (connection, _) in self.connections.values() {
+        for (_, (connection, _)) in self.connections.iter() {
             connection.close(Error::closed("the server stopped"));
         }
     }

@@ -298,15 +298,15 @@ impl Pool {
     /// Whoever has looked after the threads goes away: others that need it take over.
     pub(super) fn stop_ticking(&self) {
         self.ticking.store(false, Ordering::SeqCst);
-        let mut served: Vec<_> = {
-            let workers = self.workers();
-            let served = workers.iter().filter_map(|worker| worker.serves().clone());
-            served.collect()
-        };
-        served.extend(self.jobs().queue.iter().map(|job| match job {
-            Job::Serve(connection) | Job::Run(connection, ..) => Arc::clone(connection),
-        }));
-        served.iter().for_each(|connection| connection.host.rouse());
+        for worker in self.workers().iter() {
+            if let Some(connection) = &*worker.serves() {
+                connection.host.rouse();
+            }
+        }
+        for job in &self.jobs().queue {
+            let (Job::Serve(connection) | Job::Run(connection, ..)) = job;
+            connection.host.rouse();
+        }
     }
 
     /// Whether there are threads, or should be.
@@ -319,16 +319,14 @@ impl Pool {
     pub(super) fn take_waiting(&self) -> Vec<Arc<Hosted>> {
         let mut jobs = self.jobs();
         let mut taken = Vec::new();
-        jobs.queue = std::mem::take(&mut jobs.queue)
-            .into_iter()
-            .filter_map(|job| match job {
-                Job::Serve(connection) if connection.host.is_greeted() => {
+        for _ in 0..jobs.queue.len() {
+            match jobs.queue.pop_front() {
+                Some(Job::Serve(connection)) if connection.host.is_greeted() => {
                     taken.push(connection);
-                    None
                 }
-                other => Some(other),
-            })
-            .collect();
+                other => jobs.queue.extend(other),
+            }
+        }
         self.waiting.store(jobs.queue.len(), Ordering::Relaxed);
         taken
     }

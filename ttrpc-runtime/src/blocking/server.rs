@@ -56,7 +56,7 @@ impl ServerBuilder {
     /// Puts an interceptor around every call, inside of those that were added before.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         let interceptor = super::interceptor::Threaded(interceptor);
-        self.settings.interceptors.add(interceptor);
+        self.settings.intercept(interceptor);
         self
     }
 

@@ -42,9 +42,17 @@ impl Woken {
         if let Some(first) = self.first.take() {
             first.wake();
         }
-        if let Some(more) = &mut self.more {
-            more.ended.clear();
-            more.wakers.drain(..).for_each(Waker::wake);
+        if self.more.is_some() {
+            self.run_more();
+        }
+    }
+
+    /// Seldom, and much code: not where every change of a connection is.
+    #[inline(never)]
+    fn run_more(&mut self) {
+        if let Some(more) = self.more.take() {
+            drop(more.ended);
+            more.wakers.into_iter().for_each(Waker::wake);
         }
     }
 }

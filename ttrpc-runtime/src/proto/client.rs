@@ -149,7 +149,7 @@ impl<S: Default> Connection<S> {
     /// Ends a stream here, and gives its slot back if it was not over yet. What the
     /// server still sends on it is dropped.
     fn end(&mut self, id: StreamId, end: End) -> Option<S> {
-        let stream = self.link.streams.get_mut(&id)?;
+        let stream = self.link.streams.get_mut(id)?;
         stream.sending = false;
         let deadline = stream.deadline.take();
         let slot = match stream.receiving {
@@ -173,7 +173,7 @@ impl<S: Default> Connection<S> {
     /// once is not closed, because the server would take what it has got for all there is
     /// (PROTOCOL.md §7.3).
     fn put_given_up(&mut self, id: StreamId) {
-        let Some(stream) = self.link.streams.get_mut(&id) else {
+        let Some(stream) = self.link.streams.get_mut(id) else {
             return;
         };
         if self.failed.is_some() || matches!(stream.receiving, Receiving::Ended(_)) {
@@ -205,7 +205,7 @@ impl<S: Default> Connection<S> {
     /// Ends a stream with an error: what waits to be received is not waited for. The server
     /// is told, unless it knows as well.
     fn end_at_once(&mut self, id: StreamId, error: Error, knows: bool) -> Option<S> {
-        let stream = self.link.streams.get_mut(&id)?;
+        let stream = self.link.streams.get_mut(id)?;
         if !matches!(stream.receiving, Receiving::Ended(_)) {
             stream.inbox.clear();
             if self.send_cancel || !knows {
@@ -219,7 +219,7 @@ impl<S: Default> Connection<S> {
         match header.message_type {
             MessageType::RESPONSE | MessageType::DATA => {
                 let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
-                let kind = self.link.streams.get(&header.stream_id)?.kind;
+                let kind = self.link.streams.get(header.stream_id)?.kind;
                 self.end_by_server(header.stream_id, kind, End::Failed(error))
             }
             _ => None,
@@ -228,7 +228,7 @@ impl<S: Default> Connection<S> {
 
     fn on_response(&mut self, frame: Frame, now: Instant) -> Option<S> {
         let id = frame.header.stream_id;
-        let kind = self.link.streams.get(&id)?.kind;
+        let kind = self.link.streams.get(id)?.kind;
         let memory = frame.memory;
         let end = match Response::decode(frame.data) {
             None => End::Failed(Error::protocol(
@@ -265,7 +265,7 @@ impl<S: Default> Connection<S> {
     fn on_data(&mut self, frame: Frame, now: Instant) -> Result<(), Option<S>> {
         let id = frame.header.stream_id;
         let flags = frame.header.flags;
-        let Some(stream) = self.link.streams.get(&id) else {
+        let Some(stream) = self.link.streams.get(id) else {
             // Late: nobody waits for it any more.
             return Err(None);
         };
@@ -337,7 +337,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn check_sending(&mut self, id: StreamId) -> Result<()> {
-        match self.link.streams.get(&id) {
+        match self.link.streams.get(id) {
             // Some servers die of data on a stream that they have ended.
             Some(stream) if stream.sending => Ok(()),
             _ => Err(self.failed.clone().unwrap_or_else(Error::cancelled)),
@@ -350,7 +350,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
-        let stream = self.link.streams.get_mut(&id)?;
+        let stream = self.link.streams.get_mut(id)?;
         match result {
             Ok(()) if stream.sending => {
                 stream.sending = false;
@@ -381,7 +381,7 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn fail(&mut self, error: Error) -> Vec<S> {
         let error = self.failed.get_or_insert(error).clone();
-        let ids: Vec<_> = self.link.streams.keys().copied().collect();
+        let ids: Vec<_> = self.link.streams.ids().collect();
         ids.into_iter()
             .filter_map(|id| self.end(id, End::Failed(error.clone())))
             .collect()

@@ -153,7 +153,7 @@ impl<S: Default> Link<S> {
 
     /// What the driver keeps with a stream, unless that is gone.
     pub fn slot(&mut self, id: StreamId) -> Option<&mut S> {
-        self.streams.get_mut(&id).map(|stream| &mut stream.slot)
+        self.streams.get_mut(id).map(|stream| &mut stream.slot)
     }
 
     /// Whether bytes wait that nobody has taken to write them.
@@ -169,7 +169,7 @@ impl<S: Default> Link<S> {
 
     /// When a stream has to have ended.
     pub fn deadline(&self, id: StreamId) -> Option<Instant> {
-        self.streams.get(&id).and_then(|stream| stream.deadline)
+        self.streams.get(id).and_then(|stream| stream.deadline)
     }
 
     /// Whether [`poll`](super::Endpoint::poll) is sure to find nothing, whatever the time is.
@@ -180,13 +180,11 @@ impl<S: Default> Link<S> {
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
+    #[inline(never)]
     pub fn timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| at);
         let stalled = self.stalled.map(|(_, at)| at);
-        [deadline, stalled, self.frame_deadline]
-            .into_iter()
-            .flatten()
-            .min()
+        earliest(earliest(deadline, stalled), self.frame_deadline)
     }
 
     /// The next frame, unless a full inbox forbids it.
@@ -239,12 +237,12 @@ impl<S: Default> Link<S> {
             self.attention |= self.timeout().is_none_or(|at| deadline < at);
             self.deadlines.insert(deadline, id.get().into());
         }
-        self.streams.insert(id, stream);
+        self.streams.open(id, stream);
     }
 
     /// Removes a stream and all that belongs to it.
     pub(super) fn close(&mut self, id: StreamId) -> Option<Stream<S>> {
-        let stream = self.streams.remove(&id)?;
+        let stream = self.streams.remove(id)?;
         self.forget_deadline(id, stream.deadline);
         self.unstall(id);
         self.attention |= self.draining && self.streams.is_empty();
@@ -261,13 +259,13 @@ impl<S: Default> Link<S> {
     pub(super) fn close_all(&mut self) -> Vec<S> {
         self.deadlines.clear();
         self.stalled = None;
-        self.streams.drain().map(|(_, s)| s.slot).collect()
+        self.streams.take_all().map(|stream| stream.slot).collect()
     }
 
     /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).
     pub(super) fn deliver(&mut self, frame: Frame, now: Instant) {
         let id = frame.header.stream_id;
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Some(stream) = self.streams.get_mut(id) else {
             return;
         };
         let flags = frame.header.flags;
@@ -299,7 +297,7 @@ impl<S: Default> Link<S> {
 
     /// Takes what waits on a stream; `None` if there is no such stream.
     pub(super) fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Option<Received> {
-        let stream = self.streams.get_mut(&id)?;
+        let stream = self.streams.get_mut(id)?;
         let received = if !stream.inbox.is_empty() {
             stream.inbox.take(into);
             Received::Messages
@@ -343,6 +341,14 @@ impl<S: Default> Link<S> {
         let flags = Flags::REMOTE_CLOSED | Flags::NO_DATA;
         self.output
             .put_plain(id, MessageType::DATA, flags, 0, |_| {});
+    }
+}
+
+/// The first of two times that may be none.
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -36,6 +36,8 @@ use bytes::Bytes;
 
 pub use self::decoder::{Body, Decoder, Frame, Incoming};
 pub use self::link::Link;
+#[cfg(feature = "blocking")]
+pub(crate) use self::link::earliest;
 pub use self::output::Output;
 pub use self::stream::{CallKind, End, Received};
 

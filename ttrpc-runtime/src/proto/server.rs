@@ -41,7 +41,7 @@ pub struct Connection<S> {
     strays: u32,
     /// Streams that this end has ended and the client has not: data that was under way
     /// is late, not stray. They are in order.
-    ended_early: VecDeque<StreamId>,
+    ended_early: Vec<StreamId>,
 }
 
 /// What became of a frame.
@@ -59,7 +59,7 @@ impl<S: Default> Connection<S> {
             link: Link::new(limits),
             last_id: None,
             strays: 0,
-            ended_early: VecDeque::new(),
+            ended_early: Vec::new(),
         }
     }
 
@@ -71,7 +71,7 @@ impl<S: Default> Connection<S> {
 
     /// Says what kind of call a stream is, now that its method is known.
     pub fn accept(&mut self, id: StreamId, kind: CallKind) {
-        if let Some(stream) = self.link.streams.get_mut(&id) {
+        if let Some(stream) = self.link.streams.get_mut(id) {
             stream.kind = kind;
         }
     }
@@ -102,6 +102,8 @@ impl<S: Default> Connection<S> {
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
     fn put_error(&mut self, id: StreamId, status: &Status) {
         let mut len = envelope::error_len(status);
         let shorter;
@@ -134,16 +136,19 @@ impl<S: Default> Connection<S> {
     }
 
     /// Remembers a stream that is over and whose client may still send (PROTOCOL.md §6.3).
+    #[inline(never)]
     fn remember(&mut self, id: StreamId) {
         if let Err(place) = self.ended_early.binary_search(&id) {
             self.ended_early.insert(place, id);
         }
         if self.ended_early.len() > self.link.limits.max_streams {
-            self.ended_early.pop_front();
+            self.ended_early.remove(0);
         }
     }
 
     /// Refuses a call whose id was legal.
+    #[cold]
+    #[inline(never)]
     fn refuse(&mut self, header: Header, status: Status) -> Step<S> {
         if CallKind::of_request(header.flags).client_streams() {
             self.remember(header.stream_id);
@@ -152,19 +157,25 @@ impl<S: Default> Connection<S> {
     }
 
     /// Answers a frame that its stream has no use for, and leaves the stream alone.
+    #[cold]
+    #[inline(never)]
     fn reject(&mut self, id: StreamId, status: Status) -> Step<S> {
         self.put_error(id, &status);
         Step::Done
     }
 
     /// Ends a stream with an error.
-    fn end(&mut self, id: StreamId, error: impl Into<Error>) -> Step<S> {
-        match self.respond(id, Err(error.into())) {
+    #[cold]
+    #[inline(never)]
+    fn end(&mut self, id: StreamId, error: Error) -> Step<S> {
+        match self.respond(id, Err(error)) {
             Some(slot) => Step::Ended(slot),
             None => Step::Done,
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn on_too_large(&mut self, header: Header) -> Result<Step<S>> {
         let id = header.stream_id;
         let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
@@ -173,7 +184,7 @@ impl<S: Default> Connection<S> {
                 Ok(()) => self.refuse(header, error.into_status()),
                 Err(status) => self.reject(id, status),
             }),
-            MessageType::DATA => match self.link.streams.get(&id) {
+            MessageType::DATA => match self.link.streams.get(id) {
                 Some(stream) if stream.kind.client_streams() => Ok(self.end(id, error)),
                 Some(_) => Ok(self.reject(id, error.into_status())),
                 None => self.on_stray(header),
@@ -260,14 +271,14 @@ impl<S: Default> Connection<S> {
 
     fn on_data(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
         let id = frame.header.stream_id;
-        let Some(stream) = self.link.streams.get(&id) else {
+        let Some(stream) = self.link.streams.get(id) else {
             return self.on_stray(frame.header);
         };
         if stream.remote_closed {
             let status = Status::invalid_argument(format!(
                 "data on stream {id} after the client had closed it"
             ));
-            return Ok(self.end(id, status));
+            return Ok(self.end(id, status.into()));
         }
         if !stream.kind.client_streams() {
             let status = Status::invalid_argument(format!("data on stream {id}, which takes none"));
@@ -277,6 +288,8 @@ impl<S: Default> Connection<S> {
         Ok(Step::Readable(id))
     }
 
+    #[cold]
+    #[inline(never)]
     fn on_stray(&mut self, header: Header) -> Result<Step<S>> {
         let id = header.stream_id;
         if let Ok(place) = self.ended_early.binary_search(&id) {
@@ -313,7 +326,7 @@ impl<S: Default> Endpoint for Connection<S> {
             let step = if let Some(expired) = self.link.expire(now)? {
                 match expired {
                     Expired::Deadline(id) => self.end(id, Error::timeout()),
-                    Expired::Stalled(id) => self.end(id, stalled(&self.link.limits)),
+                    Expired::Stalled(id) => self.end(id, stalled(&self.link.limits).into()),
                 }
             } else if !self.link.has_reply_room() {
                 // Replies that nobody takes must not pile up.
@@ -342,9 +355,9 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn check_sending(&mut self, id: StreamId) -> Result<()> {
-        match self.link.streams.contains_key(&id) {
-            true => Ok(()),
-            false => Err(Error::cancelled()),
+        match self.link.streams.get(id) {
+            Some(_) => Ok(()),
+            None => Err(Error::cancelled()),
         }
     }
 
@@ -371,7 +384,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn abandon(&mut self, id: StreamId) -> Option<S> {
-        if let Some(stream) = self.link.streams.get_mut(&id) {
+        if let Some(stream) = self.link.streams.get_mut(id) {
             stream.inbox.clear();
             if matches!(stream.receiving, Receiving::Open) {
                 stream.receiving = Receiving::Unwanted;

@@ -16,15 +16,14 @@
 //! once the server has sent its last, and gone once that was received or nobody is
 //! left to receive it.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::OnceLock;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::error::Error;
 use crate::frame::{Flags, StreamId};
+use crate::series::Series;
 
 /// The four kinds of call (PROTOCOL.md §5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +170,8 @@ impl Inbox {
     }
 
     /// Copies the messages together, so that they keep nothing alive but themselves.
+    #[cold]
+    #[inline(never)]
     fn compact(&mut self) {
         let len: usize = self.messages.iter().map(Bytes::len).sum();
         let mut together = Bytes::from({
@@ -206,43 +207,54 @@ impl Inbox {
     }
 }
 
-/// The streams of a connection by their ids.
-pub(super) type Streams<S> = HashMap<StreamId, Stream<S>, IdHash>;
+/// The streams of a connection by their ids, which grow.
+#[derive(Debug)]
+pub(super) struct Streams<S>(Series<Stream<S>>);
 
-/// Multiplies an id by a number that is drawn once a process, so that a peer can't
-/// choose ids that collide.
-#[derive(Clone, Debug)]
-pub(super) struct IdHash(u64);
+/// Odd ids lie without gaps, and even ones, which nobody has, somewhere else.
+fn key(id: StreamId) -> u64 {
+    id.get().rotate_right(1).into()
+}
 
-impl Default for IdHash {
+impl<S> Default for Streams<S> {
     fn default() -> Self {
-        static FACTOR: OnceLock<u64> = OnceLock::new();
-        Self(*FACTOR.get_or_init(|| RandomState::new().hash_one(0) | 1))
+        Self(Series::default())
     }
 }
 
-impl BuildHasher for IdHash {
-    type Hasher = IdHasher;
-
-    fn build_hasher(&self) -> IdHasher {
-        IdHasher(self.0)
-    }
-}
-
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
+impl<S> Streams<S> {
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
-    fn write_u32(&mut self, id: u32) {
-        // The high half of a product is the well mixed one; the table looks at both ends.
-        self.0 = (u64::from(id) + 1).wrapping_mul(self.0).rotate_left(32);
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    fn finish(&self) -> u64 {
-        self.0
+    /// Adds a stream whose id is greater than that of any before it.
+    pub fn open(&mut self, id: StreamId, stream: Stream<S>) {
+        self.0.push(key(id), stream);
+    }
+
+    pub fn get(&self, id: StreamId) -> Option<&Stream<S>> {
+        self.0.get(key(id))
+    }
+
+    pub fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream<S>> {
+        self.0.get_mut(key(id))
+    }
+
+    pub fn remove(&mut self, id: StreamId) -> Option<Stream<S>> {
+        self.0.remove(key(id))
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = StreamId> {
+        let id = |(key, _)| StreamId::new((key as u32).rotate_left(1));
+        self.0.iter().map(id)
+    }
+
+    pub fn take_all(&mut self) -> impl Iterator<Item = Stream<S>> {
+        self.0.take_all()
     }
 }
 

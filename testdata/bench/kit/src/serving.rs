@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What follows `--name` on the command line.
 pub fn option(name: &str) -> Option<String> {
-    let mut args = std::env::args();
+    let mut args = std::env::args_os();
     args.find(|arg| arg == name)?;
-    args.next()
+    args.next()?.into_string().ok()
 }
 
 /// The path of the socket to serve on.

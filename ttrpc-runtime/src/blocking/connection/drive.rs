@@ -97,16 +97,23 @@ impl<H: Host> Connection<H> {
         drop(shared);
     }
 
-    /// Drives the connection until the thread is woken or `is_done`.
-    fn drive(
-        &self,
-        id: Option<StreamId>,
-        thread: &Parker,
-        is_done: impl Fn(&mut Shared<H>) -> bool,
-    ) {
+    /// Whether nothing of a stream is left to be written, or it is over.
+    fn is_settled(shared: &mut Shared<H>, id: StreamId) -> bool {
+        !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
+    }
+
+    /// Drives the connection, for a stream if it is for one, until the thread is woken or,
+    /// where it `settles`, the stream has.
+    fn drive(&self, id: Option<StreamId>, thread: &Parker, settles: bool) {
+        let settling = id.filter(|_| settles);
+        let is_done = |shared: &mut Shared<H>| {
+            shared.state.ended().is_some()
+                || thread.is_woken()
+                || settling.is_some_and(|id| Self::is_settled(shared, id))
+        };
         let mut after = self.after();
         let mut shared = self.flush(self.lock(), false, &mut after);
-        if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
+        if is_done(&mut shared) {
             if H::PASSES_ON && shared.reading == Reading::Free {
                 // It may have been this thread's turn.
                 self.give_up_reading(&mut shared, &mut after);
@@ -142,7 +149,7 @@ impl<H: Host> Connection<H> {
             drop(shared);
             after.run();
             shared = self.lock();
-            if shared.state.ended().is_some() || thread.is_woken() || is_done(&mut shared) {
+            if is_done(&mut shared) {
                 break;
             }
             if was_full && shared.state.endpoint.wants_read() {
@@ -212,17 +219,14 @@ impl<H: Host> Connection<H> {
 
 impl<H: Host> Wait for Connection<H> {
     fn wait(&self, id: Option<StreamId>, thread: &Parker) {
-        self.drive(id, thread, |_| false);
+        self.drive(id, thread, false);
     }
 
     fn settle(&self, id: StreamId, thread: &Parker) {
-        let is_done = |shared: &mut Shared<H>| {
-            !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
-        };
         loop {
             thread.rest();
             let mut shared = self.lock();
-            if shared.state.ended().is_some() || is_done(&mut shared) {
+            if shared.state.ended().is_some() || Self::is_settled(&mut shared, id) {
                 let mut after = self.after();
                 self.give_up_writing(&mut shared, &mut after);
                 drop(shared);
@@ -231,7 +235,7 @@ impl<H: Host> Wait for Connection<H> {
             // Another thread may end the stream.
             shared.state.wake_with_senders(&park::waker());
             drop(shared);
-            self.drive(Some(id), thread, is_done);
+            self.drive(Some(id), thread, true);
         }
     }
 

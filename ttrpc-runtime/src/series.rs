@@ -1,0 +1,157 @@
+//! `Series`: a map whose keys grow.
+
+/// How many places may be empty before it matters.
+const SLACK: usize = 8;
+
+/// Values by keys, each of which is added with a key greater than all before it: stream
+/// ids, connections.
+///
+/// They lie in order. While no key was left out, where one lies follows from its key;
+/// otherwise it is searched for. There is no hash that a peer could make collide.
+#[derive(Debug)]
+pub(crate) struct Series<T> {
+    /// The last one is not empty; others are for a while after they were removed.
+    places: Vec<(u64, Option<T>)>,
+    len: usize,
+}
+
+impl<T> Default for Series<T> {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> Series<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a value, whose key is greater than those of all that were added before.
+    pub(crate) fn push(&mut self, key: u64, value: T) {
+        debug_assert!(self.places.last().is_none_or(|(last, _)| *last < key));
+        self.places.push((key, Some(value)));
+        self.len += 1;
+    }
+
+    #[inline]
+    fn place(&self, key: u64) -> Option<usize> {
+        let (first, _) = self.places.first()?;
+        let near = key.wrapping_sub(*first) as usize;
+        match self.places.get(near) {
+            Some((found, _)) if *found == key => Some(near),
+            _ => self.search(key),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, key: u64) -> Option<usize> {
+        self.places.binary_search_by_key(&key, |(key, _)| *key).ok()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: u64) -> Option<&T> {
+        let place = self.place(key)?;
+        self.places.get(place)?.1.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
+        let place = self.place(key)?;
+        self.places.get_mut(place)?.1.as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, key: u64) -> Option<T> {
+        let place = self.place(key)?;
+        let value = self.places.get_mut(place)?.1.take()?;
+        self.len -= 1;
+        while let Some((_, None)) = self.places.last() {
+            self.places.pop();
+        }
+        if self.places.len() > 2 * self.len + SLACK {
+            self.places.retain(|(_, value)| value.is_some());
+        }
+        Some(value)
+    }
+
+    /// The keys and their values, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.places
+            .iter()
+            .filter_map(|(key, value)| Some((*key, value.as_ref()?)))
+    }
+
+    /// Takes all values out, in order.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> {
+        let all = std::mem::take(self);
+        all.places.into_iter().filter_map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn it_is_a_map_whatever_is_left_out_and_removed() {
+        let (mut series, mut map) = (Series::default(), BTreeMap::new());
+        let mut key = 0;
+        let mut random = 1_u64;
+        for _ in 0..10_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            match random >> 61 {
+                0..4 => {
+                    // Now and then some keys are left out.
+                    key += if random >> 32 & 15 == 0 { 5 } else { 1 };
+                    series.push(key, key);
+                    map.insert(key, key);
+                }
+                _ => {
+                    let back = (random >> 32) % 40;
+                    let key = key.saturating_sub(back);
+                    assert_eq!(series.remove(key), map.remove(&key));
+                    assert_eq!(series.remove(key), None);
+                }
+            }
+            for back in 0..50 {
+                let key = (key + 1).saturating_sub(back);
+                assert_eq!(series.get(key), map.get(&key));
+                assert_eq!(series.get_mut(key), map.get_mut(&key));
+            }
+            assert_eq!(
+                (series.len(), series.is_empty()),
+                (map.len(), map.is_empty())
+            );
+        }
+        assert!(
+            series
+                .iter()
+                .eq(map.iter().map(|(key, value)| (*key, value)))
+        );
+        assert!(series.take_all().eq(map.into_values()));
+        assert!(series.is_empty());
+    }
+
+    #[test]
+    fn one_that_stays_keeps_no_room_for_those_that_go() {
+        let mut series = Series::default();
+        for key in 0..1000 {
+            series.push(key, ());
+        }
+        for key in 1..999 {
+            series.remove(key);
+        }
+        assert_eq!(series.len(), 2);
+        assert!(series.places.len() <= 2 * 2 + SLACK);
+    }
+}
