@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -33,8 +34,9 @@ pub(crate) struct Connection<E> {
 
 struct Shared<E> {
     state: State<E>,
-    /// The task, asleep.
-    driver: Option<Waker>,
+    /// The task that drives it, and whether it sleeps.
+    driver: Waker,
+    asleep: bool,
 }
 
 impl<E: Endpoint<Slot = Slot>> Connection<E> {
@@ -42,7 +44,8 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         Arc::new(Self {
             shared: Mutex::new(Shared {
                 state: State::new(endpoint),
-                driver: None,
+                driver: Waker::noop().clone(),
+                asleep: false,
             }),
         })
     }
@@ -58,8 +61,11 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         let mut woken = Woken::default();
         let mut shared = self.lock();
         shared.state.fail(error, &mut woken);
-        woken.wake(shared.driver.take());
+        shared.asleep = false;
+        // It keeps the task's memory.
+        let driver = std::mem::replace(&mut shared.driver, Waker::noop().clone());
         drop(shared);
+        drop(driver);
         woken.run();
     }
 
@@ -79,7 +85,8 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
         // While the task runs it looks for work itself before it sleeps.
         let link = shared.state.link();
         let has_work = link.has_output() | link.take_attention();
-        let driver = if has_work { shared.driver.take() } else { None };
+        let wakes = has_work && std::mem::take(&mut shared.asleep);
+        let driver = wakes.then(|| shared.driver.clone());
         drop(shared);
         if let Some(driver) = driver {
             driver.wake();
@@ -158,162 +165,164 @@ where
         }
     }
 
+    /// Handles what has come, writes what that has led to and reads on, until there is
+    /// nothing to do. The lock is taken once between two of those.
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut read = 0;
+        let Self {
+            connection,
+            io,
+            dispatch,
+            output,
+            body,
+            timer,
+            woken,
+        } = self;
+        let mut shared = connection.lock();
+        // Awake: nobody needs to wake this task for what they do.
+        shared.asleep = false;
+        let (mut now, mut blocked, mut read) = (None, false, 0);
         loop {
-            self.handle_events(cx)?;
-            let had_room = self.connection.lock().state.link().has_reply_room();
-            if self.poll_write(cx)?.is_ready() && !had_room {
+            let state = &mut shared.state;
+            if !state.link().is_quiet() {
+                let now = *now.get_or_insert_with(crate::clock::now);
+                if let Some(call) = state.next_call(now, woken)? {
+                    drop(shared);
+                    woken.run();
+                    dispatch.start(connection, call);
+                    shared = connection.lock();
+                    // What is enough for a write is written; if that blocks, a while without
+                    // is no harm.
+                    if blocked || shared.state.link().has_room() {
+                        continue;
+                    }
+                }
+            }
+            let link = shared.state.link();
+            if output.is_empty() && link.has_output() {
+                link.take_output(output);
+            }
+            if !output.is_empty() && !blocked {
+                drop(shared);
+                woken.run();
+                let written = poll_write(io, output, cx)?;
+                blocked = written.is_pending();
+                shared = connection.lock();
+                shared.state.written(output.len(), woken);
                 // Frames may wait that were not looked at for want of room.
                 continue;
             }
+            let reads = shared.state.endpoint.wants_read();
+            let link = shared.state.link();
+            if reads && body.is_none() {
+                *body = link.take_body();
+            }
+            let most = link.read_len(SCRATCH_LEN);
+            drop(shared);
+            woken.run();
             if read >= TURN {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.connection.lock().state.endpoint.wants_read() {
-                if let Poll::Ready(len) = self.poll_read(cx)? {
-                    read += len;
+            if reads {
+                if let Poll::Ready(received) = poll_read(connection, io, body, most, cx)? {
+                    read += received.0;
+                    shared = received.1;
+                    now = None;
                     continue;
                 }
             }
-            if let Some(outcome) = self.poll_sleep(cx) {
-                return outcome;
-            }
-        }
-    }
-
-    /// Handles all that has come, calls one by one and everything between at once.
-    fn handle_events(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        if self.connection.lock().state.link().is_quiet() {
-            return Ok(());
-        }
-        let now = crate::clock::now();
-        loop {
-            let call = self
-                .connection
-                .lock()
-                .state
-                .next_call(now, &mut self.woken)?;
-            self.woken.run();
-            let Some(call) = call else {
-                return Ok(());
-            };
-            self.dispatch.start(&self.connection, call);
-            if !self.connection.lock().state.link().has_room() {
-                // It is enough for a write; if that blocks, a while without is no harm.
-                if let Poll::Ready(written) = self.poll_write(cx) {
-                    written?;
-                }
-            }
-        }
-    }
-
-    /// Writes all there is; ready when nothing is left.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        loop {
-            if self.output.is_empty() {
-                let mut shared = self.connection.lock();
-                shared.state.link().take_output(&mut self.output);
-                if self.output.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            let mut written = Poll::Ready(Ok(()));
-            while !self.output.is_empty() {
-                written = poll_write_some(&mut self.io, &mut self.output, cx);
-                if !matches!(written, Poll::Ready(Ok(()))) {
-                    break;
-                }
-            }
-            let left = self.output.len();
-            self.connection.lock().state.written(left, &mut self.woken);
-            self.woken.run();
-            ready!(written)?;
-        }
-    }
-
-    /// Reads once, or the whole of a large frame; ready when something has come, with how
-    /// many bytes.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize>> {
-        let mut most = 0;
-        if self.body.is_none() {
-            let mut shared = self.connection.lock();
+            shared = connection.lock();
             let link = shared.state.link();
-            self.body = link.take_body();
-            most = link.read_len(SCRATCH_LEN);
+            if link.is_drained() {
+                return Poll::Ready(Ok(()));
+            }
+            let has_work = link.has_output() | link.take_attention();
+            if !has_work && poll_timer(timer, link.timeout(), cx).is_pending() {
+                if output.is_empty() {
+                    output.release();
+                    link.release_output();
+                }
+                shared.asleep = true;
+                shared.driver.clone_from(cx.waker());
+                return Poll::Pending;
+            }
+            now = None;
         }
-        let Some(body) = &mut self.body else {
-            let connection = &self.connection;
-            let len = ready!(SCRATCH.with_borrow_mut(|scratch| {
-                let mut buffer = ReadBuf::new(&mut scratch[..most]);
-                ready!(uninterrupted(
-                    || Pin::new(&mut self.io).poll_read(cx, &mut buffer)
-                ))?;
-                let read = buffer.filled();
-                connection.lock().state.link().received(read);
-                Poll::Ready(io::Result::Ok(read.len()))
-            }))
-            .map_err(Error::connection_lost)?;
-            if len == 0 {
+    }
+}
+
+/// Waits for the time, if there is one.
+fn poll_timer(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    at: Option<Instant>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(at) = at.map(tokio::time::Instant::from_std) else {
+        return Poll::Pending;
+    };
+    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+    // One that is set too early fires for nothing, which is cheaper than to set it anew for
+    // every call.
+    if timer.deadline() > at || timer.is_elapsed() {
+        timer.as_mut().reset(at);
+    }
+    timer.as_mut().poll(cx)
+}
+
+/// Writes until nothing is left or the socket takes no more; ready when nothing is.
+fn poll_write<T: AsyncWrite + Unpin>(
+    io: &mut T,
+    output: &mut Output,
+    cx: &mut Context<'_>,
+) -> Poll<Result<()>> {
+    while !output.is_empty() {
+        ready!(poll_write_some(io, output, cx))?;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Reads once, `most` bytes at most, or the whole of a large frame; ready when something has
+/// come, with how many bytes and the connection that has taken them.
+fn poll_read<'a, E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
+    connection: &'a Connection<E>,
+    io: &mut T,
+    body: &mut Option<Body>,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(usize, MutexGuard<'a, Shared<E>>)>> {
+    let Some(reading) = body else {
+        return SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch[..most]);
+            let read = uninterrupted(|| Pin::new(&mut *io).poll_read(cx, &mut buffer));
+            ready!(read).map_err(Error::connection_lost)?;
+            let read = buffer.filled();
+            if read.is_empty() {
                 return Poll::Ready(Err(Error::closed("the peer closed the connection")));
             }
-            return Poll::Ready(Ok(len));
-        };
-        let mut len = 0;
-        while body.missing() > 0 {
-            let (buffer, missing) = body.buffer();
-            let mut buffer = buffer.limit(missing);
-            let read = uninterrupted(|| pin!(self.io.read_buf(&mut buffer)).poll(cx));
-            match ready!(read).map_err(Error::connection_lost)? {
-                0 => {
-                    return Poll::Ready(Err(Error::closed(
-                        "the peer closed the connection within a frame",
-                    )));
-                }
-                read => len += read,
+            let mut shared = connection.lock();
+            shared.state.link().received(read);
+            Poll::Ready(Ok((read.len(), shared)))
+        });
+    };
+    let mut len = 0;
+    while reading.missing() > 0 {
+        let (buffer, missing) = reading.buffer();
+        let mut buffer = buffer.limit(missing);
+        let read = uninterrupted(|| pin!(io.read_buf(&mut buffer)).poll(cx));
+        match ready!(read).map_err(Error::connection_lost)? {
+            0 => {
+                return Poll::Ready(Err(Error::closed(
+                    "the peer closed the connection within a frame",
+                )));
             }
+            read => len += read,
         }
-        if let Some(body) = self.body.take() {
-            self.connection.lock().state.link().received_body(body);
-        }
-        Poll::Ready(Ok(len))
     }
-
-    /// Goes to sleep until something happens, unless something has: then `None`.
-    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Option<Poll<Result<()>>> {
-        let mut shared = self.connection.lock();
-        let link = shared.state.link();
-        if link.is_drained() {
-            return Some(Poll::Ready(Ok(())));
-        }
-        if link.has_output() | link.take_attention() {
-            return None;
-        }
-        if let Some(at) = link.timeout() {
-            let at = tokio::time::Instant::from_std(at);
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            // One that is set too early fires for nothing, which is cheaper than to set
-            // it anew for every call.
-            if timer.deadline() > at || timer.is_elapsed() {
-                timer.as_mut().reset(at);
-            }
-            if timer.as_mut().poll(cx).is_ready() {
-                return None;
-            }
-        }
-        if self.output.is_empty() {
-            self.output.release();
-            link.release_output();
-        }
-        match &mut shared.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Some(Poll::Pending)
+    let mut shared = connection.lock();
+    if let Some(body) = body.take() {
+        shared.state.link().received_body(body);
     }
+    Poll::Ready(Ok((len, shared)))
 }
 
 /// Does it again if a signal came in between.
@@ -357,8 +366,6 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
-        // Awake: nobody needs to wake this task for what they do.
-        this.connection.lock().driver = None;
         let outcome = ready!(this.poll_drive(cx));
         let error = match &outcome {
             Ok(()) => Error::closed("the connection was closed"),
@@ -366,7 +373,11 @@ where
         };
         if error.is_protocol() {
             // Whatever explains it should still reach the peer; it is not waited for.
-            let _ = this.poll_write(cx);
+            let Self { io, output, .. } = this;
+            if output.is_empty() {
+                this.connection.lock().state.link().take_output(output);
+            }
+            let _ = poll_write(io, output, cx);
         }
         this.connection.fail(error);
         Poll::Ready(outcome)
