@@ -376,7 +376,11 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
 
     fn respond(&self, id: StreamId, reply: &dyn Payload) {
         let respond = |state: &mut State<S::End>| state.endpoint.respond(id, Ok(reply));
-        drop(self.with_state(Flush::Together, respond));
+        let slot = self.with_state(Flush::Together, respond);
+        // The handler may have left the requests to somebody who still waits for them.
+        if let Some(reader) = slot.and_then(|mut slot| slot.reader.take()) {
+            reader.wake();
+        }
     }
 
     fn shut_down(&self) {
