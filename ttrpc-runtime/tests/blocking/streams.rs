@@ -13,7 +13,9 @@ use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Error, Result, Status};
 
 use crate::ends::serve;
-use crate::support::{Calls, Custom, PATIENCE, Pair, alone, bytes, number, patiently, threads, until};
+use crate::support::{
+    Calls, Custom, PATIENCE, Pair, alone, bytes, number, patiently, threads, until,
+};
 
 fn endless() -> impl Iterator<Item = Bytes> + Send {
     std::iter::repeat_with(|| Bytes::from(vec![1; 1000]))
