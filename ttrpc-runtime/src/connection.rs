@@ -51,6 +51,8 @@ pub(crate) struct Slot {
     /// for the stream can't watch for that themselves.
     #[cfg(feature = "blocking")]
     pub watch: Option<Box<Cancelled>>,
+    /// Whether the reader is a thread that sleeps until it is woken.
+    sleeps: bool,
 }
 
 /// Work for a stream, which is stopped when this is dropped.
@@ -85,6 +87,8 @@ pub(crate) struct State<E> {
     /// Whether the socket has not taken all that it was given, where those who send wait
     /// for that themselves.
     pub blocked: bool,
+    /// How many threads are on their way that have slept until there was something to read.
+    pub coming: usize,
 }
 
 impl<E: Endpoint<Slot = Slot>> State<E> {
@@ -95,6 +99,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
             ending: Vec::new(),
             ended: None,
             blocked: false,
+            coming: 0,
         }
     }
 
@@ -110,7 +115,10 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     ) -> Result<Option<server::Call>> {
         loop {
             match self.endpoint.poll(now)? {
-                Some(Event::Readable(slot)) => woken.wake(slot.reader.take()),
+                Some(Event::Readable(slot)) => {
+                    self.coming += usize::from(std::mem::take(&mut slot.sleeps));
+                    woken.wake(slot.reader.take());
+                }
                 Some(Event::Ended(slot)) => self.end_of(Some(slot), woken),
                 Some(Event::Call(call)) => return Ok(Some(call)),
                 None => return Ok(None),
@@ -121,6 +129,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     /// A stream is over, if it gave its slot back: nobody waits for it any more.
     fn end_of(&mut self, slot: Option<Slot>, woken: &mut Woken) {
         if let Some(slot) = slot {
+            self.coming += usize::from(slot.sleeps);
             woken.end(slot);
             self.wake_senders(woken);
         }
@@ -131,6 +140,25 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     #[cfg(feature = "blocking")]
     pub(crate) fn wake_with_senders(&mut self, waker: &Waker) {
         register(&mut self.senders, waker);
+    }
+
+    /// A thread is about to sleep. Says whether it is the reader of the stream, and will be
+    /// counted once it is woken as that.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn falls_asleep(&mut self, id: StreamId, waker: &Waker) -> bool {
+        self.link().slot(id).is_some_and(|slot| {
+            slot.sleeps = slot.reader.as_ref().is_some_and(|r| r.will_wake(waker));
+            slot.sleeps
+        })
+    }
+
+    /// The reader of a stream has slept, whatever has woken it.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn has_come(&mut self, id: StreamId) {
+        match self.link().slot(id) {
+            Some(slot) if slot.sleeps => slot.sleeps = false,
+            _ => self.coming = self.coming.saturating_sub(1),
+        }
     }
 
     fn wake_senders(&mut self, woken: &mut Woken) {
@@ -408,8 +436,13 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
         if slot.is_pending() {
             self.waits(Some(id));
         }
-        // What was kept with the call is dropped here, where others have the lock.
-        slot.map(drop)
+        // What was kept with the call is dropped here, where others can have the lock.
+        slot.map(|slot| {
+            // The handler may have left the requests to somebody who still waits for them.
+            if let Some(reader) = slot.and_then(|mut slot| slot.reader.take()) {
+                reader.wake();
+            }
+        })
     }
 
     fn shut_down(&self) {

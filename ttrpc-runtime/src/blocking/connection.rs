@@ -4,12 +4,16 @@
 //! a time reads: one that waits, for itself and for all others, who sleep. A client's
 //! readers pass that on among each other; with a server it comes from and goes back to a
 //! [`Host`], which watches all the connections that nobody reads.
+//!
+//! What one read brings may wake many sleepers, each of which has something to say at once.
+//! They are counted until they have come, and as long as some are on their way, what is
+//! queued is left to the last of them, so that one write carries it all.
 
 mod bytes;
 mod drive;
+mod followers;
 pub(super) mod session;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -21,6 +25,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 pub(super) use self::bytes::Read;
+use self::followers::Followers;
 use super::park;
 use crate::connection::{BoxFuture, Flush, Share, Slot, State, Woken, Work};
 use crate::error::{Error, Result};
@@ -34,6 +39,10 @@ const READ_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Messages that come faster than this are written together.
 const FAST: Duration = Duration::from_micros(50);
+
+/// So many threads that are on their way leave what they queue to one of them, which then
+/// writes: the peer need not wait for all.
+const TOGETHER: usize = 64;
 
 /// What a connection belongs to.
 pub(super) trait Host: Send + Sync + Sized + 'static {
@@ -111,8 +120,7 @@ pub(super) struct Shared<H: Host> {
     /// Whether a full inbox forbids it to.
     stalled: bool,
     /// Threads that sleep while another one reads.
-    followers: VecDeque<(u64, Waker)>,
-    next_follower: u64,
+    followers: Followers,
     last_sent: Option<Instant>,
     /// Whether nothing is known to be left to be read.
     pub(super) drained: bool,
@@ -120,12 +128,9 @@ pub(super) struct Shared<H: Host> {
 }
 
 impl<H: Host> Shared<H> {
-    /// Makes this thread one of those that are woken when nobody reads any more.
-    fn enlist(&mut self) -> u64 {
-        let key = self.next_follower;
-        self.next_follower += 1;
-        self.followers.push_back((key, park::waker()));
-        key
+    /// Whether a thread is on its way that writes what waits, or leaves it to yet another one.
+    fn is_left_to_others(&mut self) -> bool {
+        self.state.coming % TOGETHER != 0 && self.state.link().has_room()
     }
 
     /// Gives memory back that an idle connection does not need.
@@ -177,8 +182,7 @@ impl<H: Host> Connection<H> {
                 writer_waits: false,
                 reader: None,
                 stalled: false,
-                followers: VecDeque::new(),
-                next_follower: 0,
+                followers: Followers::default(),
                 last_sent: None,
                 drained: false,
                 registration: H::Registration::default(),
@@ -225,9 +229,8 @@ impl<H: Host> Connection<H> {
         shared.state.link().discard();
         shared.output = Output::default();
         shared.state.blocked = false;
-        let sleepers = std::mem::take(&mut shared.followers);
-        for (_, sleeper) in sleepers {
-            after.woken.wake(Some(sleeper));
+        for follower in shared.followers.take() {
+            after.woken.wake(Some(follower));
         }
         after.woken.wake(shared.reader.take());
         // Whoever reads or writes learns it by this.
@@ -295,8 +298,8 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    /// Writes what waits, unless another thread does; `again` if the socket is said to take
-    /// bytes once more.
+    /// Writes what waits, unless another thread does or will; `again` if the socket is said to
+    /// take bytes once more.
     pub(super) fn flush<'a>(
         &'a self,
         mut shared: Guard<'a, H>,
@@ -308,6 +311,7 @@ impl<H: Host> Connection<H> {
         }
         while !shared.writing
             && !shared.state.blocked
+            && (again || !shared.is_left_to_others())
             && (!shared.output.is_empty() || shared.state.link().has_output())
         {
             let mut output = std::mem::take(&mut shared.output);
@@ -386,8 +390,7 @@ impl<H: Host> Connection<H> {
     pub(super) fn give_up_reading(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.reading = Reading::Free;
         if H::PASSES_ON {
-            let follower = shared.followers.pop_front();
-            after.woken.wake(follower.map(|(_, follower)| follower));
+            after.woken.wake(shared.followers.choose());
         } else if let Some(this) = self.this.upgrade() {
             if let Err(error) = self.host.take_over(&this, shared) {
                 self.end(shared, Error::connection_lost(error), after);

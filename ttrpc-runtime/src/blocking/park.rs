@@ -194,6 +194,11 @@ pub(super) fn waker() -> Waker {
     CURRENT.with(|current| current.waker.clone())
 }
 
+/// What wakes this thread.
+pub(super) fn parker() -> Arc<Parker> {
+    CURRENT.with(|current| Arc::clone(&current.parker))
+}
+
 /// Says what connection the future that is being polled waits for.
 pub(super) fn waits(connection: Arc<dyn Wait>, id: Option<StreamId>) {
     CURRENT.with(|current| *current.waits.borrow_mut() = Some((connection, id)));

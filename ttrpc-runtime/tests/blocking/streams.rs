@@ -1,6 +1,7 @@
 //! Streams that end early, fail, pass through proxies and interceptors.
 
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Error, Result, Status};
 
 use crate::ends::serve;
-use crate::support::{Calls, Custom, Pair, alone, bytes, number, patiently, threads, until};
+use crate::support::{
+    Calls, Custom, PATIENCE, Pair, alone, bytes, number, patiently, threads, until,
+};
 
 fn endless() -> impl Iterator<Item = Bytes> + Send {
     std::iter::repeat_with(|| Bytes::from(vec![1; 1000]))
@@ -248,5 +251,32 @@ fn through_interceptors_on_both_sides() {
         let error = pair.echo(&ctx, "panic now").unwrap_err();
         assert_eq!(error.code(), Code::INTERNAL);
         pair.end().unwrap();
+    });
+}
+
+/// A handler may leave the requests to a thread that outlives it.
+#[test]
+fn of_requests_that_another_thread_reads_end_with_the_call() {
+    patiently(|| {
+        for after in [0, 1, 30] {
+            let (tell, told) = mpsc::channel();
+            let tell = Mutex::new(tell);
+            let pair = Pair::custom(move |call| {
+                let tell = tell.lock().unwrap().clone();
+                call.client_streaming(Raw, move |_, mut requests: Streaming<Bytes>| {
+                    thread::spawn(move || tell.send(requests.message()).unwrap());
+                    thread::sleep(Duration::from_millis(after));
+                    Ok(Bytes::new())
+                })
+            });
+            let (sender, requests) = Streaming::channel(1);
+            let client = &pair.client;
+            let reply: Result<Bytes> =
+                client.client_streaming(Raw, &Context::new(), "test.Custom", "Any", requests);
+            assert_eq!(reply.unwrap(), "");
+            assert!(told.recv_timeout(PATIENCE).unwrap().is_err());
+            drop(sender);
+            pair.end().unwrap();
+        }
     });
 }

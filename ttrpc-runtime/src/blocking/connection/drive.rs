@@ -65,9 +65,7 @@ impl<H: Host> Connection<H> {
     /// Ends the waiting for the reading to become free. A thread that was woken because it
     /// is has to take it, or to wake another one.
     fn strike_off(&self, shared: &mut Shared<H>, key: u64) {
-        let place = shared.followers.binary_search_by_key(&key, |(key, _)| *key);
-        let chosen = place.map(|place| shared.followers.remove(place)).is_err();
-        if chosen && shared.reading == Reading::Free {
+        if !shared.followers.strike_off(key) && shared.reading == Reading::Free {
             if let Some(this) = self.this.upgrade() {
                 park::takes_baton(this);
             }
@@ -82,13 +80,19 @@ impl<H: Host> Connection<H> {
         thread: &Parker,
         after: &mut After<'_, H>,
     ) {
-        let key = shared.enlist();
+        let key = shared.followers.enlist();
         let until = id.and_then(|id| shared.state.link().deadline(id));
+        let reads = id.filter(|id| shared.state.falls_asleep(*id, &park::waker()));
         drop(shared);
         after.run();
         thread.park(until);
         let mut shared = self.lock();
+        if let Some(id) = reads {
+            shared.state.has_come(id);
+        }
         self.strike_off(&mut shared, key);
+        // What others have left to it is not left to what it may do next.
+        shared = self.flush(shared, false, after);
         if until.is_some_and(|until| until <= Instant::now()) {
             shared = self.handle(shared, after);
             shared = self.flush(shared, false, after);
@@ -170,9 +174,14 @@ impl<H: Host> Connection<H> {
                 let until = shared.state.link().timeout();
                 drop(shared);
                 let read = self.wait_and_read(&mut room, writes, until, thread);
+                let in_vain = matches!(read, Ok(Read::Nothing));
                 shared = self.take_read(read, room, &mut after);
+                if in_vain {
+                    // Whoever still has not come does not get to run.
+                    shared.state.coming = 0;
+                }
             } else if writes {
-                let follows = (!reads).then(|| shared.enlist());
+                let follows = (!reads).then(|| shared.followers.enlist());
                 let until = match reads {
                     true => shared.state.link().timeout(),
                     false => id.and_then(|id| shared.state.link().deadline(id)),
