@@ -110,7 +110,7 @@ impl Calls {
     {
         let rpc = Rpc::new(service, method, CallKind::Unary);
         let reply = if self.is_intercepted() {
-            let body = Body::One(to_bytes::<C, Req>(&request)?);
+            let body = Body::One(to_bytes(&Encoded::<C, Req>::new(&request))?);
             self.intercept(ctx, rpc, body).await?.into_one()?
         } else {
             let connection = self.connection().await?;
@@ -145,7 +145,7 @@ impl Calls {
     {
         let rpc = Rpc::new(service, method, CallKind::ServerStreaming);
         if self.is_intercepted() {
-            let body = Body::One(to_bytes::<C, Req>(&request)?);
+            let body = Body::One(to_bytes(&Encoded::<C, Req>::new(&request))?);
             let replies = self.intercept(ctx, rpc, body).await?;
             return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
         }
@@ -173,7 +173,7 @@ impl Calls {
     {
         let rpc = Rpc::new(service, method, CallKind::ClientStreaming);
         let reply = if self.is_intercepted() {
-            let body = Body::Stream(requests.map(|request| Ok(to_bytes::<C, Req>(&request)?)));
+            let body = Body::Stream(requests.map(|request| Ok(to_bytes(&Encoded::<C, Req>::new(&request))?)));
             self.intercept(ctx, rpc, body).await?.into_one()?
         } else {
             let connection = self.connection().await?;
@@ -204,7 +204,7 @@ impl Calls {
     {
         let rpc = Rpc::new(service, method, CallKind::BidiStreaming);
         if self.is_intercepted() {
-            let body = Body::Stream(requests.map(|request| Ok(to_bytes::<C, Req>(&request)?)));
+            let body = Body::Stream(requests.map(|request| Ok(to_bytes(&Encoded::<C, Req>::new(&request))?)));
             let replies = self.intercept(ctx, rpc, body).await?;
             return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
         }

@@ -49,6 +49,7 @@ impl Token {
         std::iter::successors(Some(self), |token| token.parent.as_deref())
     }
 
+    #[inline(never)]
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -111,10 +111,10 @@ impl Codec<Bytes> for Raw {
 }
 
 /// Encodes a message into bytes of its own.
-pub(crate) fn to_bytes<C: Codec<M>, M>(message: &M) -> Result<Bytes, CodecError> {
-    C::encoded_len(message)?;
+pub(crate) fn to_bytes(message: &dyn Payload) -> Result<Bytes, CodecError> {
+    message.encoded_len()?;
     let mut buffer = Buffer::default();
-    C::encode(message, &mut buffer);
+    message.write(&mut buffer);
     Ok(buffer.into_bytes())
 }
 

@@ -2,11 +2,11 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Context as TaskContext;
+use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 
-use crate::codec::{Codec, Encoded, Raw, to_bytes};
+use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
 use crate::connection::Answers;
 use crate::context::Context;
 use crate::envelope::Request;
@@ -56,6 +56,8 @@ impl Captured {
 }
 
 impl Responder {
+    #[cold]
+    #[inline(never)]
     pub(crate) fn fail(&self, error: Error) {
         match self {
             Self::Wire(wire) => wire.fail(error),
@@ -64,16 +66,25 @@ impl Responder {
     }
 
     pub(crate) async fn reply<C: Codec<Rep>, Rep>(self, result: Result<Rep>) {
-        match (result, self) {
-            (Ok(reply), Self::Wire(wire)) => wire.reply::<C, Rep>(reply).await,
-            (Ok(reply), Self::Captured(captured)) => {
-                captured.set(
-                    to_bytes::<C, Rep>(&reply)
-                        .map(Body::One)
-                        .map_err(Error::from),
-                );
+        match result {
+            Ok(reply) => {
+                let answer = move |cx: &mut TaskContext<'_>| {
+                    self.poll_reply(&Encoded::<C, Rep>::new(&reply), cx)
+                };
+                poll_fn(answer).await;
             }
-            (Err(error), responder) => responder.fail(error),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Ends the call with its single reply, once there is room for it.
+    fn poll_reply(&self, reply: &dyn Payload, cx: &mut TaskContext<'_>) -> Poll<()> {
+        match self {
+            Self::Wire(wire) => wire.connection.poll_respond(wire.id, reply, cx),
+            Self::Captured(captured) => {
+                captured.set(to_bytes(reply).map(Body::One).map_err(Error::from));
+                Poll::Ready(())
+            }
         }
     }
 
@@ -84,7 +95,7 @@ impl Responder {
         match (result, self) {
             (Ok(replies), Self::Wire(wire)) => wire.stream::<C, Rep>(replies).await,
             (Ok(replies), Self::Captured(captured)) => {
-                let replies = replies.map(|reply| Ok(to_bytes::<C, Rep>(&reply)?));
+                let replies = replies.map(|reply| Ok(to_bytes(&Encoded::<C, Rep>::new(&reply))?));
                 captured.set(Ok(Body::Stream(replies)));
             }
             (Err(error), responder) => responder.fail(error),
@@ -152,7 +163,7 @@ impl WireResponder {
     /// Answers with what came back through interceptors.
     pub(crate) async fn answer(self, result: Result<Body>) {
         match result {
-            Ok(Body::One(reply)) => self.reply::<Raw, Bytes>(reply).await,
+            Ok(Body::One(reply)) => Responder::Wire(self).reply::<Raw, Bytes>(Ok(reply)).await,
             Ok(Body::Stream(replies)) => self.stream::<Raw, Bytes>(replies).await,
             Err(error) => self.fail(error),
         }
@@ -160,14 +171,6 @@ impl WireResponder {
 
     pub(crate) fn fail(&self, error: Error) {
         self.connection.finish(self.id, Err(error));
-    }
-
-    async fn reply<C: Codec<Rep>, Rep>(self, reply: Rep) {
-        let respond = move |cx: &mut TaskContext<'_>| {
-            let reply = Encoded::<C, Rep>::new(&reply);
-            self.connection.poll_respond(self.id, &reply, cx)
-        };
-        poll_fn(respond).await;
     }
 
     async fn stream<C: Codec<Rep>, Rep: Send + 'static>(self, replies: Streaming<Rep>) {

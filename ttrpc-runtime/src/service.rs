@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
+use bytes::Bytes;
+
 use crate::codec::Codec;
 use crate::connection::BoxFuture;
 use crate::context::{CallContext, Context};
@@ -152,16 +154,7 @@ impl Call {
         kind: CallKind,
         answer: impl FnOnce(CallContext, Req, Responder) -> BoxFuture<()>,
     ) -> Reply {
-        let (ctx, input, responder) = self.accept(kind);
-        let payload = match input {
-            Input::Request(request, _) => request.into_payload(),
-            Input::Invocation(call) => match call.body {
-                Body::One(payload) => payload,
-                // The client took it for another kind of call. What it has sent with the
-                // request itself is there at once.
-                Body::Stream(mut messages) => messages.take_ready().unwrap_or_default(),
-            },
-        };
+        let (ctx, payload, responder) = self.take_payload(kind);
         match C::decode(payload) {
             Ok(request) => Reply(Some(answer(ctx, request, responder))),
             Err(error) => {
@@ -171,12 +164,38 @@ impl Call {
         }
     }
 
+    // What does not depend on the messages is in a binary once.
+    #[inline(never)]
+    fn take_payload(self, kind: CallKind) -> (CallContext, Bytes, Responder) {
+        let Self {
+            ctx,
+            input,
+            responder,
+        } = self;
+        let ctx = Self::accept(ctx, &input, &responder, kind);
+        let payload = match input {
+            Input::Request(request, _) => request.into_payload(),
+            Input::Invocation(call) => match call.body {
+                Body::One(payload) => payload,
+                // The client took it for another kind of call. What it has sent with the
+                // request itself is there at once.
+                Body::Stream(mut messages) => messages.take_ready().unwrap_or_default(),
+            },
+        };
+        (ctx, payload, responder)
+    }
+
     /// Takes the requests of a call.
     fn with_requests<C: Codec<Req>, Req: Send + 'static>(
         self,
         kind: CallKind,
     ) -> (CallContext, Streaming<Req>, Responder) {
-        let (ctx, input, responder) = self.accept(kind);
+        let Self {
+            ctx,
+            input,
+            responder,
+        } = self;
+        let ctx = Self::accept(ctx, &input, &responder, kind);
         let requests = match (input, &responder) {
             (Input::Request(request, _), Responder::Wire(wire)) => wire.requests::<C, _>(request),
             (Input::Invocation(call), _) => {
@@ -188,17 +207,12 @@ impl Call {
         (ctx, requests, responder)
     }
 
-    fn accept(self, kind: CallKind) -> (CallContext, Input, Responder) {
-        let Self {
-            ctx,
-            input,
-            responder,
-        } = self;
-        if let (Input::Request(_, guess), Responder::Wire(wire)) = (&input, &responder) {
+    /// Tells the connection, and gives the context that the handler gets.
+    fn accept(ctx: Context, input: &Input, responder: &Responder, kind: CallKind) -> CallContext {
+        if let (Input::Request(_, guess), Responder::Wire(wire)) = (input, responder) {
             wire.accept(*guess, kind, &ctx);
         }
-        let ctx = CallContext::new(ctx, !kind.server_streams());
-        (ctx, input, responder)
+        CallContext::new(ctx, !kind.server_streams())
     }
 }
 

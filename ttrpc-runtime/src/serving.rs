@@ -248,6 +248,7 @@ impl Serving {
         services.map(|service| service.name()).collect()
     }
 
+    #[inline(never)]
     fn connections(&self) -> MutexGuard<'_, Connections> {
         self.connections
             .lock()

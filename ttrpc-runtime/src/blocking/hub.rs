@@ -63,11 +63,13 @@ impl Wake for Hub {
 }
 
 impl Hub {
+    #[inline(never)]
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the thread.
+    #[inline(never)]
     pub(super) fn rouse(&self) {
         // It can fail only where the thread is about to wake anyway.
         let _ = self.waker.wake();

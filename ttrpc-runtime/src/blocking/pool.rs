@@ -96,6 +96,7 @@ impl Worker {
         }
     }
 
+    #[inline(never)]
     fn serves(&self) -> MutexGuard<'_, Option<Arc<Hosted>>> {
         self.serves.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,10 +126,12 @@ impl Pool {
         })
     }
 
+    #[inline(never)]
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline(never)]
     fn workers(&self) -> MutexGuard<'_, Vec<Arc<Worker>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }

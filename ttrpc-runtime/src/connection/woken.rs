@@ -24,7 +24,7 @@ impl Woken {
         if self.first.is_none() {
             self.first = waker;
         } else if let Some(waker) = waker {
-            self.more.get_or_insert_default().wakers.push(waker);
+            self.more().wakers.push(waker);
         }
     }
 
@@ -33,8 +33,13 @@ impl Woken {
         #[cfg(feature = "blocking")]
         drop(slot.watch.take());
         if slot.work.is_some() || slot.ctx.is_some() {
-            self.more.get_or_insert_default().ended.push(slot);
+            self.more().ended.push(slot);
         }
+    }
+
+    #[inline(never)]
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// Does it, now that the lock is free.
