@@ -150,7 +150,18 @@ pub(super) struct After<'a, H: Host> {
 }
 
 impl<H: Host> After<'_, H> {
+    fn is_nothing(&self) -> bool {
+        self.woken.is_empty() && self.ended.is_none()
+    }
+
+    #[inline]
     pub(super) fn run(&mut self) {
+        if !self.is_nothing() {
+            self.run_all();
+        }
+    }
+
+    fn run_all(&mut self) {
         self.woken.run();
         if let Some(error) = self.ended.take() {
             self.connection.host.ended(&error);
@@ -244,7 +255,7 @@ impl<H: Host> Connection<H> {
         shared: &mut Shared<H>,
         after: &mut After<'_, H>,
     ) -> Option<server::Call> {
-        if shared.state.ended().is_some() {
+        if shared.state.ended().is_some() || shared.state.link().is_quiet() {
             return None;
         }
         match shared

@@ -42,6 +42,12 @@ impl Woken {
         self.more.get_or_insert_default()
     }
 
+    /// Whether there is nothing to be done.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_none()
+    }
+
     /// Does it, now that the lock is free.
     pub(crate) fn run(&mut self) {
         if let Some(first) = self.first.take() {

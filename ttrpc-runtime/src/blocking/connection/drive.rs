@@ -150,9 +150,11 @@ impl<H: Host> Connection<H> {
             if reads {
                 (shared, was_full) = self.handle_and_flush(shared, &mut after);
             }
-            drop(shared);
-            after.run();
-            shared = self.lock();
+            if !after.is_nothing() {
+                drop(shared);
+                after.run();
+                shared = self.lock();
+            }
             if is_done(&mut shared) {
                 break;
             }
