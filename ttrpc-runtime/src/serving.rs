@@ -26,7 +26,7 @@ const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration
 /// How a server is to be.
 pub(crate) struct Settings {
     pub(crate) services: Vec<Box<dyn Service>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     interceptors: Chain,
     /// How a call comes through the interceptors, once there is one: a server without any
     /// has none of that in its binary.
@@ -47,7 +47,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             services: Vec::new(),
-            limits: Limits::default(),
+            limits: Arc::default(),
             interceptors: Chain::default(),
             intercepted: None,
             handshake: None,
@@ -75,7 +75,7 @@ macro_rules! server_options {
     () => {
         /// Holds each connection to other limits than the default.
         pub fn limits(mut self, limits: $crate::Limits) -> Self {
-            self.settings.limits = limits;
+            self.settings.limits = limits.into();
             self
         }
 

@@ -124,6 +124,11 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Connection<E> {
 
 /// Starts the calls that come in.
 pub(crate) trait Dispatch<E> {
+    /// Lets the peer in or not, before anything is read.
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn start(&mut self, connection: &Arc<Connection<E>>, call: server::Call);
 }
 
@@ -141,8 +146,6 @@ pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
     dispatch: D,
     /// What is being written.
     output: Output,
-    /// The large frame that is being read.
-    body: Option<Body>,
     timer: Option<Pin<Box<Sleep>>>,
     woken: Woken,
 }
@@ -159,7 +162,6 @@ where
             io,
             dispatch,
             output: Output::default(),
-            body: None,
             timer: None,
             woken: Woken::default(),
         }
@@ -173,10 +175,10 @@ where
             io,
             dispatch,
             output,
-            body,
             timer,
             woken,
         } = self;
+        dispatch.begin()?;
         let mut shared = connection.lock();
         // Awake: nobody needs to wake this task for what they do.
         shared.asleep = false;
@@ -212,36 +214,33 @@ where
                 continue;
             }
             let reads = shared.state.endpoint.wants_read();
-            let link = shared.state.link();
-            if reads && body.is_none() {
-                *body = link.take_body();
-            }
-            let most = link.read_len(SCRATCH_LEN);
-            drop(shared);
-            woken.run();
-            if read >= TURN {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if reads {
-                if let Poll::Ready(received) = poll_read(connection, io, body, most, cx)? {
-                    read += received.0;
-                    shared = received.1;
+            if reads && read < TURN {
+                let link = shared.state.link();
+                let (body, most) = (link.take_body(), link.read_len(SCRATCH_LEN));
+                drop(shared);
+                woken.run();
+                let received;
+                (shared, received) = poll_read(connection, io, body, most, cx);
+                if let Poll::Ready(len) = received? {
+                    read += len;
                     now = None;
                     continue;
                 }
+            } else {
+                drop(shared);
+                woken.run();
+                if reads {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                shared = connection.lock();
             }
-            shared = connection.lock();
             let link = shared.state.link();
             if link.is_drained() {
                 return Poll::Ready(Ok(()));
             }
             let has_work = link.has_output() | link.take_attention();
             if !has_work && poll_timer(timer, link.timeout(), cx).is_pending() {
-                if output.is_empty() {
-                    output.release();
-                    link.release_output();
-                }
                 shared.asleep = true;
                 shared.driver.clone_from(cx.waker());
                 return Poll::Pending;
@@ -281,32 +280,50 @@ fn poll_write<T: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Reads once, `most` bytes at most, or the whole of a large frame; ready when something has
-/// come, with how many bytes and the connection that has taken them.
+/// Reads once, `most` bytes at most, or what is missing of a large frame; ready when that has
+/// come, with how many bytes. The connection, which has taken it, is locked again.
 fn poll_read<'a, E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
     connection: &'a Connection<E>,
     io: &mut T,
-    body: &mut Option<Body>,
+    body: Option<Body>,
     most: usize,
     cx: &mut Context<'_>,
-) -> Poll<Result<(usize, MutexGuard<'a, Shared<E>>)>> {
-    let Some(reading) = body else {
-        return SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(&mut scratch[..most]);
-            let read = uninterrupted(|| Pin::new(&mut *io).poll_read(cx, &mut buffer));
-            ready!(read).map_err(Error::connection_lost)?;
-            let read = buffer.filled();
-            if read.is_empty() {
-                return Poll::Ready(Err(Error::closed("the peer closed the connection")));
+) -> (MutexGuard<'a, Shared<E>>, Poll<Result<usize>>) {
+    if let Some(mut body) = body {
+        let read = poll_read_body(io, &mut body, cx);
+        let mut shared = connection.lock();
+        shared.state.link().received_body(body);
+        return (shared, read);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(&mut scratch[..most]);
+        let read = uninterrupted(|| Pin::new(&mut *io).poll_read(cx, &mut buffer));
+        let received = buffer.filled();
+        let mut shared = connection.lock();
+        let read = match read {
+            Poll::Ready(Ok(())) if received.is_empty() => {
+                Poll::Ready(Err(Error::closed("the peer closed the connection")))
             }
-            let mut shared = connection.lock();
-            shared.state.link().received(read);
-            Poll::Ready(Ok((read.len(), shared)))
-        });
-    };
+            Poll::Ready(Ok(())) => {
+                shared.state.link().received(received);
+                Poll::Ready(Ok(received.len()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Error::connection_lost(error))),
+            Poll::Pending => Poll::Pending,
+        };
+        (shared, read)
+    })
+}
+
+/// Reads what is missing of a large frame.
+fn poll_read_body<T: AsyncRead + Unpin>(
+    io: &mut T,
+    body: &mut Body,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize>> {
     let mut len = 0;
-    while reading.missing() > 0 {
-        let (buffer, missing) = reading.buffer();
+    while body.missing() > 0 {
+        let (buffer, missing) = body.buffer();
         let mut buffer = buffer.limit(missing);
         let read = uninterrupted(|| pin!(io.read_buf(&mut buffer)).poll(cx));
         match ready!(read).map_err(Error::connection_lost)? {
@@ -318,11 +335,7 @@ fn poll_read<'a, E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
             read => len += read,
         }
     }
-    let mut shared = connection.lock();
-    if let Some(body) = body.take() {
-        shared.state.link().received_body(body);
-    }
-    Poll::Ready(Ok((len, shared)))
+    Poll::Ready(Ok(len))
 }
 
 /// Does it again if a signal came in between.

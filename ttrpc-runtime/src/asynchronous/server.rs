@@ -133,9 +133,7 @@ impl Server {
             match accepted {
                 Ok((io, peer)) => {
                     backoff.reset();
-                    let server = self.clone();
-                    let place = self.serving.place();
-                    tokio::spawn(async move { server.run(io, peer, place).await });
+                    tokio::spawn(self.driver(io, peer));
                 }
                 Err(error) => {
                     let wait = backoff.failed(error, &self.serving)?;
@@ -153,29 +151,34 @@ impl Server {
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin,
     ) -> Result<()> {
-        self.run(io, None, self.serving.place()).await
-    }
-
-    async fn run(
-        &self,
-        io: impl AsyncRead + AsyncWrite + Send + Unpin,
-        peer: Option<Peer>,
-        place: Place,
-    ) -> Result<()> {
-        let connected = self.serving.greet(peer)?;
-        let connection = Connection::new(self.serving.endpoint());
-        let weak = Arc::downgrade(&connection);
-        place.take(weak);
-        let dispatch = Dispatcher {
-            server: self.clone(),
-            connected,
-        };
-        match Driver::new(connection, io, dispatch).await {
+        match self.driver(io, None).await {
             Err(error) if !error.is_closed() || std::error::Error::source(&error).is_some() => {
                 Err(error)
             }
             _ => Ok(()),
         }
+    }
+
+    /// What serves a connection. Nothing is done before it is polled, and it is all that an
+    /// idle connection's task consists of.
+    fn driver<T>(
+        &self,
+        io: T,
+        peer: Option<Peer>,
+    ) -> Driver<server::Connection<Slot>, T, Dispatcher>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let place = self.serving.place();
+        let connection = Connection::new(self.serving.endpoint());
+        let weak = Arc::downgrade(&connection);
+        place.take(weak);
+        let dispatch = Dispatcher {
+            server: self.clone(),
+            _place: place,
+            peer: Greeted::No(peer),
+        };
+        Driver::new(connection, io, dispatch)
     }
 
     /// Stops gracefully: accepts no more connections, refuses new calls with
@@ -209,10 +212,25 @@ impl fmt::Debug for Server {
 /// Gives calls to services.
 struct Dispatcher {
     server: Server,
-    connected: Option<Arc<Connected>>,
+    _place: Place,
+    peer: Greeted,
+}
+
+/// The peer of a connection.
+enum Greeted {
+    /// The handshake is still to be made.
+    No(Option<Peer>),
+    Yes(Option<Arc<Connected>>),
 }
 
 impl Dispatch<server::Connection<Slot>> for Dispatcher {
+    fn begin(&mut self) -> Result<()> {
+        if let Greeted::No(peer) = self.peer {
+            self.peer = Greeted::Yes(self.server.serving.greet(peer)?);
+        }
+        Ok(())
+    }
+
     fn start(
         &mut self,
         connection: &Arc<Connection<server::Connection<Slot>>>,
@@ -221,7 +239,11 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
         let id = call.id;
         let answers = Arc::clone(connection) as Arc<dyn Answers>;
         let serving = &self.server.serving;
-        let Some(mut running) = serving.start(answers, self.connected.clone(), call) else {
+        let connected = match &self.peer {
+            Greeted::Yes(connected) => connected.clone(),
+            Greeted::No(_) => None,
+        };
+        let Some(mut running) = serving.start(answers, connected, call) else {
             return;
         };
         // The task polls it again as soon as it runs, so that no wake-up is lost.

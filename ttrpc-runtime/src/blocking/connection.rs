@@ -132,12 +132,6 @@ impl<H: Host> Shared<H> {
     fn is_left_to_others(&mut self) -> bool {
         self.state.coming % TOGETHER != 0 && self.state.link().has_room()
     }
-
-    /// Gives memory back that an idle connection does not need.
-    pub(super) fn release(&mut self) {
-        self.output.release();
-        self.state.link().release_output();
-    }
 }
 
 pub(super) type Guard<'a, H> = MutexGuard<'a, Shared<H>>;

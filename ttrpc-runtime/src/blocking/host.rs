@@ -124,9 +124,6 @@ impl Host for Home {
         if shared.state.ended().is_some() {
             return Ok(());
         }
-        if shared.state.link().backlog() == 0 {
-            shared.release();
-        }
         if let Some(at) = shared.state.link().timeout() {
             if shared.registration.timer.is_none_or(|timer| at < timer) {
                 let instead = shared.registration.timer.replace(at);

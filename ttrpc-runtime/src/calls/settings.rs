@@ -16,7 +16,7 @@ pub(crate) type OnClose = Arc<dyn Fn(&Error) + Send + Sync>;
 /// What is the same for every call of a client.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) metadata: Metadata,
     pub(crate) interceptors: Chain,
@@ -55,7 +55,7 @@ macro_rules! client_options {
     () => {
         /// Holds the connection to other limits than the default.
         pub fn limits(mut self, limits: $crate::Limits) -> Self {
-            self.settings.limits = limits;
+            self.settings.limits = limits.into();
             self
         }
 

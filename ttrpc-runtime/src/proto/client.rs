@@ -1,6 +1,7 @@
 //! The client's end of a connection (PROTOCOL.md §6.1, §8.3).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -54,15 +55,15 @@ pub struct Connection<S> {
 
 impl<S: Default> Connection<S> {
     /// A connection that has just been made.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: impl Into<Arc<Limits>>) -> Self {
         Self::with_first_id(limits, StreamId::FIRST)
     }
 
     /// A connection whose first call has the given id: for tests of what happens when
     /// they run out.
-    pub fn with_first_id(limits: Limits, id: StreamId) -> Self {
+    pub fn with_first_id(limits: impl Into<Arc<Limits>>, id: StreamId) -> Self {
         Self {
-            link: Link::new(limits),
+            link: Link::new(limits.into()),
             next_id: Some(id),
             failed: None,
             send_cancel: false,

@@ -1,6 +1,7 @@
 //! What both ends of a connection have in common: bytes in, bytes out, streams, time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,7 +19,8 @@ use crate::timers::Timers;
 /// [`client::Connection`](super::client::Connection).
 #[derive(Debug)]
 pub struct Link<S> {
-    pub(super) limits: Limits,
+    /// Shared by the connections of a server.
+    pub(super) limits: Arc<Limits>,
     pub(super) decoder: Decoder,
     pub(super) output: Output,
     pub(super) streams: Streams<S>,
@@ -44,7 +46,7 @@ pub(super) enum Expired {
 }
 
 impl<S: Default> Link<S> {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self {
             limits,
             decoder: Decoder::default(),
@@ -106,11 +108,6 @@ impl<S: Default> Link<S> {
     pub fn discard(&mut self) {
         self.output = Output::default();
         self.writing = 0;
-    }
-
-    /// Gives memory back that an idle connection does not need.
-    pub fn release_output(&mut self) {
-        self.output.release();
     }
 
     /// Bytes that wait to be written.

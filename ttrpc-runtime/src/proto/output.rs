@@ -1,6 +1,6 @@
 //! From frames to bytes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io::IoSlice;
 
 use bytes::Buf;
@@ -11,16 +11,21 @@ use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamI
 /// An emptied buffer above this is given back.
 const KEPT_LEN: usize = 256 << 10;
 
-/// How many emptied buffers a thread keeps for its connections: an idle one has none.
+/// How many emptied queues a thread keeps for its connections.
 const KEPT: usize = 2;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: [Cell<Option<Box<Queue>>>; KEPT] = const { [const { Cell::new(None) }; KEPT] };
 }
 
 /// Frames that wait to be written.
+///
+/// Where none wait it has no memory: that goes round among the connections of a thread.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct Output(Option<Box<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
     buffer: Buffer,
     /// How much of the buffer's run has been written. Large pieces are dropped as they are.
     written: usize,
@@ -39,7 +44,8 @@ pub(super) struct Data<'a, B, A> {
 impl Output {
     /// How many bytes wait.
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.written
+        let len = |queue: &Queue| queue.buffer.len() - queue.written;
+        self.0.as_deref().map_or(0, len)
     }
 
     /// Whether none wait.
@@ -63,14 +69,13 @@ impl Output {
         A: FnOnce(&mut Vec<u8>),
     {
         debug_assert!(data.len <= MAX_DATA_LEN);
-        self.borrow_buffer();
         let header = Header {
             length: data.len as u32,
             stream_id,
             message_type,
             flags,
         };
-        let buffer = &mut self.buffer;
+        let buffer = self.buffer();
         let beginning = buffer.mark();
         if data.len < SHARED_LEN {
             buffer.run.reserve(HEADER_LEN + data.len);
@@ -100,30 +105,29 @@ impl Output {
             message_type,
             flags,
         };
-        self.borrow_buffer();
-        self.buffer.run.extend_from_slice(&header.to_bytes());
-        data(&mut self.buffer.run);
+        let run = &mut self.buffer().run;
+        run.extend_from_slice(&header.to_bytes());
+        data(run);
     }
 
-    /// Takes a buffer that the thread has kept, if there is none.
-    fn borrow_buffer(&mut self) {
-        if self.buffer.run.capacity() == 0 {
+    fn buffer(&mut self) -> &mut Buffer {
+        let spare = || {
             // A thread that ends has none.
-            let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
-            self.buffer.run = spare.ok().flatten().unwrap_or_default();
-        }
+            let spare = SPARE.try_with(|spare| spare.iter().find_map(Cell::take));
+            spare.ok().flatten().unwrap_or_default()
+        };
+        &mut self.0.get_or_insert_with(spare).buffer
     }
 
     /// The bytes to be written next, in order; says how many of `slices` it has set.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let (mut used, mut at) = (0, self.written);
-        let runs = self
-            .buffer
-            .large
-            .iter()
-            .map(|(end, bytes)| (*end, &bytes[..]));
-        for (end, large) in runs.chain([(self.buffer.run.len(), &[][..])]) {
-            for bytes in [&self.buffer.run[at..end], large] {
+        let Some(Queue { buffer, written }) = self.0.as_deref() else {
+            return 0;
+        };
+        let (mut used, mut at) = (0, *written);
+        let runs = buffer.large.iter().map(|(end, bytes)| (*end, &bytes[..]));
+        for (end, large) in runs.chain([(buffer.run.len(), &[][..])]) {
+            for bytes in [&buffer.run[at..end], large] {
                 if !bytes.is_empty() {
                     let Some(slice) = slices.get_mut(used) else {
                         return used;
@@ -139,9 +143,12 @@ impl Output {
 
     /// Takes the data frames of a stream back. Nothing may have been written yet.
     pub(super) fn take_back(&mut self, stream_id: StreamId) {
-        debug_assert_eq!(self.written, 0);
-        let Buffer { run, mut large, .. } = std::mem::take(&mut self.buffer);
-        let kept = &mut self.buffer;
+        let Some(queue) = &mut self.0 else {
+            return;
+        };
+        debug_assert_eq!(queue.written, 0);
+        let Buffer { run, mut large, .. } = std::mem::take(&mut queue.buffer);
+        let kept = &mut queue.buffer;
         let mut at = 0;
         while let Some(header) = run[at..].first_chunk::<HEADER_LEN>() {
             let header = Header::from_bytes(*header);
@@ -163,58 +170,60 @@ impl Output {
             }
             at = end;
         }
+        if self.is_empty() {
+            self.give_back();
+        }
     }
 
     /// Says that `len` bytes have been written.
     pub fn advance(&mut self, mut len: usize) {
+        let Some(Queue { buffer, written }) = self.0.as_deref_mut() else {
+            return;
+        };
         while len > 0 {
-            let end = self
-                .buffer
+            let end = buffer
                 .large
                 .front()
-                .map_or(self.buffer.run.len(), |(end, _)| *end);
-            let run = len.min(end - self.written);
-            self.written += run;
+                .map_or(buffer.run.len(), |(end, _)| *end);
+            let run = len.min(end - *written);
+            *written += run;
             len -= run;
-            let Some((_, large)) = self
-                .buffer
-                .large
-                .front_mut()
-                .filter(|_| self.written == end)
-            else {
+            let Some((_, large)) = buffer.large.front_mut().filter(|_| *written == end) else {
                 break;
             };
             let part = len.min(large.len());
             large.advance(part);
-            self.buffer.large_len -= part;
+            buffer.large_len -= part;
             len -= part;
             if large.is_empty() {
-                self.buffer.large.pop_front();
+                buffer.large.pop_front();
             }
         }
         if self.is_empty() {
-            self.written = 0;
-            self.buffer.run.clear();
-            if self.buffer.run.capacity() > KEPT_LEN {
-                self.buffer.run = Vec::new();
-            }
+            self.give_back();
         }
     }
 
-    /// Gives the memory of an empty buffer back, for the thread's other connections.
-    pub fn release(&mut self) {
-        if !self.is_empty() {
+    /// Leaves the memory to the thread's other connections.
+    fn give_back(&mut self) {
+        let Some(mut queue) = self.0.take() else {
             return;
+        };
+        queue.written = 0;
+        queue.buffer.run.clear();
+        if queue.buffer.run.capacity() > KEPT_LEN {
+            queue.buffer.run = Vec::new();
         }
-        let run = std::mem::take(self).buffer.run;
-        if run.capacity() > 0 {
-            let _ = SPARE.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < KEPT {
-                    spare.push(run);
+        let mut queue = Some(queue);
+        let _ = SPARE.try_with(|spare| {
+            // The one that has been there for longest makes room.
+            for place in spare {
+                queue = place.replace(queue.take());
+                if queue.is_none() {
+                    break;
                 }
-            });
-        }
+            }
+        });
     }
 }
 

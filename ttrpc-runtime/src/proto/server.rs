@@ -1,6 +1,7 @@
 //! The server's end of a connection (PROTOCOL.md §6.2, §8.1, §8.2).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -54,9 +55,9 @@ enum Step<S> {
 
 impl<S: Default> Connection<S> {
     /// A connection that has just been accepted.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: impl Into<Arc<Limits>>) -> Self {
         Self {
-            link: Link::new(limits),
+            link: Link::new(limits.into()),
             last_id: None,
             strays: 0,
             ended_early: Vec::new(),

@@ -65,7 +65,7 @@ impl Chaos {
     fn frame(&mut self) -> Vec<u8> {
         let (id, flags, len) = (self.id(), self.below(8) as u8, self.below(60));
         let payload = self.random.bytes(len);
-        match self.below(12) {
+        match self.below(11) {
             0 if id < 1 << 20 => request(id, flags, &payload),
             0 | 1 => request(self.new_id(), flags, &payload),
             2 => {
@@ -95,7 +95,7 @@ impl Chaos {
     /// Does anything that a driver, a handler or a caller may do.
     fn act<E: Endpoint<Slot = u32>>(&mut self, driver: &mut Driver<E>) {
         let id = self.id();
-        match self.below(12) {
+        match self.below(11) {
             0 => drop(driver.send(id, &[7; 100])),
             1 => drop(driver.finish(id, Ok(()))),
             2 => drop(driver.finish(id, Err(Status::aborted("x").into()))),
@@ -103,8 +103,7 @@ impl Chaos {
             4 => driver.advance(Duration::from_millis(self.below(2000) as u64)),
             5 => drop(driver.endpoint.check_sending(stream_id(id))),
             6 => drop(driver.endpoint.link().take_attention()),
-            7 => driver.endpoint.link().release_output(),
-            8 => drop(driver.write(1 + self.below(50))),
+            7 => drop(driver.write(1 + self.below(50))),
             _ => drop(driver.receive(id)),
         }
     }
