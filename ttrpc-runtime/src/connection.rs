@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -222,15 +222,10 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         }
     }
 
-    fn poll_room(&mut self, id: StreamId, room: Room, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    /// Waits for room in the output for something on a stream, unless that is over.
+    #[cold]
+    fn wait_for_room(&mut self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.endpoint.check_sending(id)?;
-        let has_room = match room {
-            Room::Message => self.link().has_room() && !self.blocked,
-            Room::Reply => self.link().has_reply_room(),
-        };
-        if has_room {
-            return Poll::Ready(Ok(()));
-        }
         register(&mut self.senders, cx.waker());
         Poll::Pending
     }
@@ -241,7 +236,9 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         message: &dyn Payload,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        ready!(self.poll_room(id, Room::Message, cx))?;
+        if !self.link().has_room() || self.blocked {
+            return self.wait_for_room(id, cx);
+        }
         Poll::Ready(self.endpoint.send(id, message))
     }
 }
@@ -250,15 +247,6 @@ fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
     if !wakers.iter().any(|w| w.will_wake(waker)) {
         wakers.push(waker.clone());
     }
-}
-
-/// For what there has to be room in the output.
-#[derive(Clone, Copy)]
-enum Room {
-    /// One message of a stream.
-    Message,
-    /// A single reply.
-    Reply,
 }
 
 /// What becomes of what has been queued, where whoever queues is the one who writes.
@@ -429,8 +417,10 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
 
     fn poll_respond(&self, id: StreamId, reply: &dyn Payload, cx: &mut Context<'_>) -> Poll<()> {
         let respond = |state: &mut State<S::End>| {
-            let room = state.poll_room(id, Room::Reply, cx);
-            room.map(|room| room.ok().and_then(|()| state.endpoint.respond(id, Ok(reply))))
+            if !state.link().has_reply_room() {
+                return state.wait_for_room(id, cx).map(|_| None);
+            }
+            Poll::Ready(state.endpoint.respond(id, Ok(reply)))
         };
         let slot = self.with_state(Flush::Together, respond);
         if slot.is_pending() {

@@ -262,8 +262,9 @@ impl<S: Default> Connection<S> {
         self.end_by_server(id, kind, end)
     }
 
-    /// Takes the data of a stream; says whether that is over by it.
-    fn on_data(&mut self, frame: Frame, now: Instant) -> Result<(), Option<S>> {
+    /// Takes the data of a stream: says whether its reader has to be told, or that the stream
+    /// is over by it.
+    fn on_data(&mut self, frame: Frame, now: Instant) -> Result<bool, Option<S>> {
         let id = frame.header.stream_id;
         let flags = frame.header.flags;
         let Some(stream) = self.link.streams.get(id) else {
@@ -286,8 +287,7 @@ impl<S: Default> Connection<S> {
             self.link.deliver(Frame { header, ..frame }, now);
             return Err(self.end_by_server(id, kind, End::Closed));
         }
-        self.link.deliver(frame, now);
-        Ok(())
+        Ok(self.link.deliver(frame, now))
     }
 }
 
@@ -318,7 +318,8 @@ impl<S: Default> Endpoint for Connection<S> {
                         MessageType::DATA => {
                             let id = frame.header.stream_id;
                             match self.on_data(frame, now) {
-                                Ok(()) => return Ok(self.link.slot(id).map(Event::Readable)),
+                                Ok(true) => return Ok(self.link.slot(id).map(Event::Readable)),
+                                Ok(false) => None,
                                 Err(ended) => ended,
                             }
                         }

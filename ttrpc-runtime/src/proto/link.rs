@@ -260,16 +260,18 @@ impl<S: Default> Link<S> {
     }
 
     /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).
-    pub(super) fn deliver(&mut self, frame: Frame, now: Instant) {
+    /// Says whether its reader has to be told: whoever was told of one takes them all.
+    pub(super) fn deliver(&mut self, frame: Frame, now: Instant) -> bool {
         let id = frame.header.stream_id;
         let Some(stream) = self.streams.get_mut(id) else {
-            return;
+            return false;
         };
         let flags = frame.header.flags;
         stream.remote_closed |= flags.contains(Flags::REMOTE_CLOSED);
         if !matches!(stream.receiving, Receiving::Open) {
-            return;
+            return false;
         }
+        let is_news = stream.inbox.is_empty();
         if !flags.contains(Flags::NO_DATA) {
             let most = self.limits.inbox_bytes;
             if !stream.inbox.push(frame.data, frame.memory, most) {
@@ -283,6 +285,7 @@ impl<S: Default> Link<S> {
             // However much waits: it does not become more.
             self.unstall(id);
         }
+        is_news
     }
 
     pub(super) fn unstall(&mut self, id: StreamId) {

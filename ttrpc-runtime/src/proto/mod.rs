@@ -51,6 +51,8 @@ pub enum Event<'a, S> {
     /// A call has come in; to a server only.
     Call(server::Call),
     /// There is something to [`receive`](Endpoint::receive) on the stream of this slot.
+    ///
+    /// It is said once, for all that comes until that is received.
     Readable(&'a mut S),
     /// The stream of this slot is over and takes no more data: stop what feeds it.
     Ended(S),

@@ -285,8 +285,10 @@ impl<S: Default> Connection<S> {
             let status = Status::invalid_argument(format!("data on stream {id}, which takes none"));
             return Ok(self.reject(id, status));
         }
-        self.link.deliver(frame, now);
-        Ok(Step::Readable(id))
+        Ok(match self.link.deliver(frame, now) {
+            true => Step::Readable(id),
+            false => Step::Done,
+        })
     }
 
     #[cold]

@@ -45,7 +45,8 @@ fn messages_and_ends_in_every_combination_of_flags() {
             server.happened();
             server.feed_cut(data(FREE, NONE, b"before"), cut);
             server.feed_cut(data(FREE, flags, payload), cut);
-            assert_eq!(server.happened(), [Happened::Readable(FREE); 2], "{row}");
+            // Once, for all that waits.
+            assert_eq!(server.happened(), [Happened::Readable(FREE)], "{row}");
             assert_eq!(
                 server.receive(FREE),
                 [&[message(b"before")], got].concat(),
