@@ -13,7 +13,7 @@ use futures_core::Stream;
 
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender, Sink};
-use crate::codec::{Codec, CodecError, Encoded};
+use crate::codec::{Codec, Encoded};
 use crate::connection::{BoxFuture, Flush, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -189,8 +189,9 @@ impl<T> Streaming<T> {
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        // Whole, so that nothing is taken apart and put together for each message.
         let message = match &mut self.source {
-            Source::Wire(wire) => ready!(wire.poll_message(cx)),
+            Source::Wire(wire) => wire.poll_message(cx),
             Source::Channel(receiver, producer) => {
                 let mut polled = receiver.poll_message(cx);
                 while polled.is_pending() {
@@ -204,16 +205,16 @@ impl<T> Streaming<T> {
                         break;
                     }
                 }
-                ready!(polled)
+                polled
             }
-            Source::Iter(messages) => messages.next(),
-            Source::Poll(poll) => ready!(poll(cx)),
-            Source::Done => None,
+            Source::Iter(messages) => Poll::Ready(messages.next()),
+            Source::Poll(poll) => poll(cx),
+            Source::Done => Poll::Ready(None),
         };
-        if !matches!(message, Some(Ok(_))) {
+        if matches!(message, Poll::Ready(None | Some(Err(_)))) {
             self.source = Source::Done;
         }
-        Poll::Ready(message)
+        message
     }
 
     /// The next message, if it is there at once.
@@ -256,7 +257,7 @@ impl<T> Streaming<T> {
         let wire = Wire {
             stream,
             waiting: first.into_iter().collect(),
-            decode: C::decode,
+            decode: |payload| Ok(C::decode(payload)?),
             cancelled: cancelled.map(Box::pin),
         };
         Self {
@@ -296,8 +297,8 @@ async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
     let ending = stream.clone();
     let finish = FinishOnDrop::new(move |result| ending.finish(result));
     let result = loop {
-        match messages.message().await {
-            Ok(Some(message)) => {
+        match poll_fn(|cx| messages.poll_message(cx)).await {
+            Some(Ok(message)) => {
                 let flush = match messages.has_more_at_once() {
                     true => Flush::Soon,
                     false => Flush::Look,
@@ -308,8 +309,8 @@ async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
                     break Err(error);
                 }
             }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error),
         }
     };
     finish.finish(result);
@@ -372,7 +373,7 @@ struct Wire<T> {
     stream: StreamRef,
     /// What has been taken over from the connection.
     waiting: VecDeque<Bytes>,
-    decode: fn(Bytes) -> Result<T, CodecError>,
+    decode: fn(Bytes) -> Result<T>,
     /// The cancellation of the caller's context.
     cancelled: Option<Pin<Box<Cancelled>>>,
 }
@@ -381,7 +382,7 @@ impl<T> Wire<T> {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
             if let Some(payload) = self.waiting.pop_front() {
-                return Poll::Ready(Some((self.decode)(payload).map_err(Error::from)));
+                return Poll::Ready(Some((self.decode)(payload)));
             }
             if let Some(cancelled) = &mut self.cancelled {
                 if cancelled.as_mut().poll(cx).is_ready() {

@@ -11,7 +11,7 @@ use super::link::{Expired, Link, sendable};
 use super::output::Data;
 use super::server::stalled;
 use super::stream::{CallKind, End, Received, Receiving, Stream};
-use super::{Endpoint, Event};
+use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
 use crate::envelope::{RequestHead, Response};
 use crate::error::{Error, Result};
@@ -262,22 +262,29 @@ impl<S: Default> Connection<S> {
         self.end_by_server(id, kind, end)
     }
 
-    /// Takes the data of a stream: says whether its reader has to be told, or that the stream
-    /// is over by it.
-    fn on_data(&mut self, frame: Frame, now: Instant) -> Result<bool, Option<S>> {
+    fn on_frame(&mut self, frame: Frame, now: Instant) -> Step<S> {
+        match frame.header.message_type {
+            MessageType::RESPONSE => Step::ended(self.on_response(frame, now)),
+            MessageType::DATA => self.on_data(frame, now),
+            // A request makes no sense here; other types may come to exist.
+            _ => Step::Done,
+        }
+    }
+
+    fn on_data(&mut self, frame: Frame, now: Instant) -> Step<S> {
         let id = frame.header.stream_id;
         let flags = frame.header.flags;
         let Some(stream) = self.link.streams.get(id) else {
             // Late: nobody waits for it any more.
-            return Err(None);
+            return Step::Done;
         };
         let kind = stream.kind;
         if !kind.server_streams() {
             let error = Error::protocol("data came for a call that has a single reply");
-            return Err(self.end(id, End::Failed(error)));
+            return Step::ended(self.end(id, End::Failed(error)));
         }
         if !matches!(stream.receiving, Receiving::Open) {
-            return Err(None);
+            return Step::Done;
         }
         if flags.contains(Flags::REMOTE_CLOSED) {
             let header = Header {
@@ -285,9 +292,12 @@ impl<S: Default> Connection<S> {
                 ..frame.header
             };
             self.link.deliver(Frame { header, ..frame }, now);
-            return Err(self.end_by_server(id, kind, End::Closed));
+            return Step::ended(self.end_by_server(id, kind, End::Closed));
         }
-        Ok(self.link.deliver(frame, now))
+        match self.link.deliver(frame, now) {
+            true => Step::Readable(id),
+            false => Step::Done,
+        }
     }
 }
 
@@ -299,39 +309,30 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
-        loop {
-            let ended = if let Some(expired) = self.link.expire(now)? {
-                match expired {
+        let step = loop {
+            let step = if let Some(expired) = self.link.expire(now)? {
+                Step::ended(match expired {
                     Expired::Deadline(id) => self.end_at_once(id, Error::timeout(), true),
                     Expired::Stalled(id) => {
                         let status = stalled(&self.link.limits);
                         self.put_given_up(id);
                         self.end(id, End::Failed(status.into()))
                     }
-                }
+                })
+            } else if let Some(frame) = self.link.next_whole() {
+                self.on_frame(frame, now)
             } else {
                 match self.link.next_frame(now)? {
                     None => return Ok(None),
-                    Some(Incoming::TooLarge(header)) => self.on_too_large(header),
-                    Some(Incoming::Frame(frame)) => match frame.header.message_type {
-                        MessageType::RESPONSE => self.on_response(frame, now),
-                        MessageType::DATA => {
-                            let id = frame.header.stream_id;
-                            match self.on_data(frame, now) {
-                                Ok(true) => return Ok(self.link.slot(id).map(Event::Readable)),
-                                Ok(false) => None,
-                                Err(ended) => ended,
-                            }
-                        }
-                        // A request makes no sense here; other types may come to exist.
-                        _ => None,
-                    },
+                    Some(Incoming::Frame(frame)) => self.on_frame(frame, now),
+                    Some(Incoming::TooLarge(header)) => Step::ended(self.on_too_large(header)),
                 }
             };
-            if let Some(slot) = ended {
-                return Ok(Some(Event::Ended(slot)));
+            if !matches!(step, Step::Done) {
+                break step;
             }
-        }
+        };
+        Ok(step.into_event(&mut self.link))
     }
 
     fn wants_read(&mut self) -> bool {

@@ -167,31 +167,45 @@ impl Decoder {
     /// # Errors
     /// The reserved byte is set: what comes are no frames.
     pub fn decode(&mut self) -> Result<Option<Incoming>> {
-        // Frames in the chunk have come before the large one.
-        if let Some((header, mut body)) = self.large.take_if(|_| self.chunk.is_empty()) {
-            let Some(Body { data, .. }) = body.take_if(|body| body.missing() == 0) else {
-                self.large = Some((header, body));
-                return Ok(None);
-            };
-            self.chunk_number += 1;
-            self.after_large = true;
-            let memory = (self.chunk_number, data.len());
-            let data = data.into();
-            return Ok(Some(Incoming::Frame(Frame {
-                header,
-                data,
-                memory,
-            })));
+        match self.next_whole() {
+            Some(frame) => Ok(Some(Incoming::Frame(frame))),
+            None => match self.chunk.first_chunk() {
+                Some(header) => self.decode_part(Header::from_bytes(*header)),
+                None => {
+                    self.compact();
+                    Ok(self.take_large().map(Incoming::Frame))
+                }
+            },
         }
-        let skipped = self.skip.min(self.chunk.len());
-        self.chunk.advance(skipped);
-        self.skip -= skipped;
+    }
 
-        let Some(header) = self.chunk.first_chunk::<HEADER_LEN>() else {
-            self.compact();
-            return Ok(None);
+    /// The next frame, if it lies whole in what was read.
+    // To hand a frame on from function to function takes longer than to find it.
+    #[inline(always)]
+    pub(super) fn next_whole(&mut self) -> Option<Frame> {
+        let header = Header::from_bytes(*self.chunk.first_chunk()?);
+        let len = header.length as usize;
+        let rest = self.chunk.len().checked_sub(HEADER_LEN + len)?;
+        if len > MAX_DATA_LEN {
+            return None;
+        }
+        let memory = (self.chunk_number, self.chunk_len);
+        // The last frame of a chunk takes it over, which needs no second reference.
+        let mut data = if rest == 0 {
+            std::mem::take(&mut self.chunk)
+        } else {
+            self.chunk.split_to(HEADER_LEN + len)
         };
-        let header = Header::from_bytes(*header);
+        data.advance(HEADER_LEN);
+        Some(Frame {
+            header,
+            data,
+            memory,
+        })
+    }
+
+    /// Takes note of a frame that has not come whole, or never will.
+    fn decode_part(&mut self, header: Header) -> Result<Option<Incoming>> {
         let len = header.length as usize;
         if header.length >> 24 != 0 {
             return Err(Error::protocol(format!(
@@ -202,35 +216,34 @@ impl Decoder {
         }
         if len > MAX_DATA_LEN {
             self.chunk.advance(HEADER_LEN);
-            self.skip = len;
+            let skipped = len.min(self.chunk.len());
+            self.chunk.advance(skipped);
+            self.skip = len - skipped;
             return Ok(Some(Incoming::TooLarge(header)));
         }
-        match self.chunk.len().checked_sub(HEADER_LEN + len) {
-            Some(rest) => {
-                let memory = (self.chunk_number, self.chunk_len);
-                // The last frame of a chunk takes it over, which needs no second reference.
-                let mut data = if rest == 0 {
-                    std::mem::take(&mut self.chunk)
-                } else {
-                    self.chunk.split_to(HEADER_LEN + len)
-                };
-                data.advance(HEADER_LEN);
-                Ok(Some(Incoming::Frame(Frame {
-                    header,
-                    data,
-                    memory,
-                })))
-            }
-            None if len > OWN_BUFFER_LEN => {
-                let chunk = std::mem::take(&mut self.chunk);
-                self.large = Some((header, Some(Body::begun(len, &chunk[HEADER_LEN..]))));
-                Ok(None)
-            }
-            None => {
-                self.compact();
-                Ok(None)
-            }
+        if len > OWN_BUFFER_LEN {
+            let chunk = std::mem::take(&mut self.chunk);
+            self.large = Some((header, Some(Body::begun(len, &chunk[HEADER_LEN..]))));
+        } else {
+            self.compact();
         }
+        Ok(None)
+    }
+
+    /// The large frame, if that has come whole. Frames in the chunk have come before it.
+    fn take_large(&mut self) -> Option<Frame> {
+        let (header, body) = self.large.as_mut()?;
+        let Body { data, .. } = body.take_if(|body| body.missing() == 0)?;
+        let header = *header;
+        self.large = None;
+        self.chunk_number += 1;
+        self.after_large = true;
+        let memory = (self.chunk_number, data.len());
+        Some(Frame {
+            header,
+            data: data.into(),
+            memory,
+        })
     }
 
     /// Keeps the beginning of a frame without keeping the whole chunk that it came in.

@@ -184,13 +184,29 @@ impl<S: Default> Link<S> {
         earliest(earliest(deadline, stalled), self.frame_deadline)
     }
 
-    /// The next frame, unless a full inbox forbids it.
-    pub(super) fn next_frame(&mut self, now: Instant) -> Result<Option<Incoming>> {
-        if self.stalled.is_some() {
-            return Ok(None);
-        }
+    /// Whether frames are to be looked at: a full inbox forbids it, and somebody who reads.
+    fn takes_frames(&self) -> bool {
         #[cfg(feature = "blocking")]
         if self.being_read {
+            return false;
+        }
+        self.stalled.is_none()
+    }
+
+    /// The next frame, if it lies whole in what was read: the quick way of most.
+    #[inline(always)]
+    pub(super) fn next_whole(&mut self) -> Option<Frame> {
+        if !self.takes_frames() {
+            return None;
+        }
+        let frame = self.decoder.next_whole()?;
+        self.frame_deadline = None;
+        Some(frame)
+    }
+
+    /// The next frame.
+    pub(super) fn next_frame(&mut self, now: Instant) -> Result<Option<Incoming>> {
+        if !self.takes_frames() {
             return Ok(None);
         }
         let incoming = self.decoder.decode()?;

@@ -58,6 +58,29 @@ pub enum Event<'a, S> {
     Ended(S),
 }
 
+/// What became of a frame, or of a time-out.
+enum Step<S> {
+    Done,
+    Call(server::Call),
+    Readable(StreamId),
+    Ended(S),
+}
+
+impl<S: Default> Step<S> {
+    fn ended(slot: Option<S>) -> Self {
+        slot.map_or(Self::Done, Self::Ended)
+    }
+
+    fn into_event(self, link: &mut Link<S>) -> Option<Event<'_, S>> {
+        match self {
+            Self::Done => None,
+            Self::Call(call) => Some(Event::Call(call)),
+            Self::Ended(slot) => Some(Event::Ended(slot)),
+            Self::Readable(id) => link.slot(id).map(Event::Readable),
+        }
+    }
+}
+
 /// One end of a connection, as its driver sees it. `Slot` is what the driver keeps with
 /// each stream.
 pub trait Endpoint {

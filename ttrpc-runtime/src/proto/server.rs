@@ -10,7 +10,7 @@ use super::decoder::{Frame, Incoming};
 use super::link::{Expired, Link, sendable};
 use super::output::Data;
 use super::stream::{CallKind, End, Received, Receiving, Stream};
-use super::{Endpoint, Event};
+use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
 use crate::envelope::{self, Request, TimeIsUp};
 use crate::error::{Error, Result};
@@ -43,14 +43,6 @@ pub struct Connection<S> {
     /// Streams that this end has ended and the client has not: data that was under way
     /// is late, not stray. They are in order.
     ended_early: Vec<StreamId>,
-}
-
-/// What became of a frame.
-enum Step<S> {
-    Done,
-    Call(Call),
-    Readable(StreamId),
-    Ended(S),
 }
 
 impl<S: Default> Connection<S> {
@@ -169,10 +161,7 @@ impl<S: Default> Connection<S> {
     #[cold]
     #[inline(never)]
     fn end(&mut self, id: StreamId, error: Error) -> Step<S> {
-        match self.respond(id, Err(error)) {
-            Some(slot) => Step::Ended(slot),
-            None => Step::Done,
-        }
+        Step::ended(self.respond(id, Err(error)))
     }
 
     #[cold]
@@ -334,6 +323,8 @@ impl<S: Default> Endpoint for Connection<S> {
             } else if !self.link.has_reply_room() {
                 // Replies that nobody takes must not pile up.
                 return Ok(None);
+            } else if let Some(frame) = self.link.next_whole() {
+                self.on_frame(frame, now)?
             } else {
                 match self.link.next_frame(now)? {
                     None => return Ok(None),
@@ -345,12 +336,7 @@ impl<S: Default> Endpoint for Connection<S> {
                 break step;
             }
         };
-        Ok(match step {
-            Step::Done => None,
-            Step::Call(call) => Some(Event::Call(call)),
-            Step::Ended(slot) => Some(Event::Ended(slot)),
-            Step::Readable(id) => self.link.slot(id).map(Event::Readable),
-        })
+        Ok(step.into_event(&mut self.link))
     }
 
     fn wants_read(&mut self) -> bool {
