@@ -292,7 +292,6 @@ impl Calls {
         if ctx.is_cancelled() {
             return Err(Error::cancelled());
         }
-        let now = crate::clock::now();
         let call = client::Call {
             service: rpc.service,
             method: rpc.method,
@@ -302,7 +301,7 @@ impl Calls {
             request,
         };
         let call = OpenCall {
-            id: connection.asks().open(&call, now, reader)?,
+            id: connection.asks().open(&call, reader)?,
             connection,
             cancelled: ctx.watch(),
             waits: reader.is_some(),

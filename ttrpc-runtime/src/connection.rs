@@ -455,12 +455,7 @@ pub(crate) trait Asks: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
 
     /// Opens a call. With a waker, whoever polls waits for what comes of it from now on.
-    fn open(
-        &self,
-        call: &client::Call<'_>,
-        now: Instant,
-        reader: Option<&Waker>,
-    ) -> Result<StreamId>;
+    fn open(&self, call: &client::Call<'_>, reader: Option<&Waker>) -> Result<StreamId>;
 
     /// Keeps what gives a call up as long as that is not over.
     #[cfg(feature = "blocking")]
@@ -487,17 +482,14 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
         self
     }
 
-    fn open(
-        &self,
-        call: &client::Call<'_>,
-        now: Instant,
-        reader: Option<&Waker>,
-    ) -> Result<StreamId> {
+    fn open(&self, call: &client::Call<'_>, reader: Option<&Waker>) -> Result<StreamId> {
         let slot = Slot {
             reader: reader.cloned(),
             ..Slot::default()
         };
-        let id = self.with_state(Flush::Now, |state| state.endpoint.open_with(call, now, slot))?;
+        let id = self.with_state(Flush::Now, |state| {
+            state.endpoint.open_with(call, crate::clock::now, slot)
+        })?;
         if reader.is_some() {
             self.waits(Some(id));
         }

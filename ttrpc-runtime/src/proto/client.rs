@@ -95,14 +95,20 @@ impl<S: Default> Connection<S> {
     /// Nothing is sent and no id is used: the connection has ended, the ids have run
     /// out, the deadline has passed, or the request can't be sent.
     pub fn open(&mut self, call: &Call<'_>, now: Instant) -> Result<StreamId> {
-        self.open_with(call, now, S::default())
+        self.open_with(call, || now, S::default())
     }
 
-    /// The same; `slot` is kept with the stream.
+    /// The same; the time is asked for if there is a deadline, and `slot` is kept with the
+    /// stream.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_with(&mut self, call: &Call<'_>, now: Instant, slot: S) -> Result<StreamId> {
+    pub fn open_with(
+        &mut self,
+        call: &Call<'_>,
+        now: impl FnOnce() -> Instant,
+        slot: S,
+    ) -> Result<StreamId> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -113,7 +119,7 @@ impl<S: Default> Connection<S> {
         let timeout = match call.deadline {
             None => None,
             Some(at) => {
-                let left = at.saturating_duration_since(now);
+                let left = at.saturating_duration_since(now());
                 if left.is_zero() {
                     return Err(Error::timeout());
                 }

@@ -53,6 +53,8 @@ pub struct Decoder {
     skip: usize,
     /// Whether the last frame was a large one.
     after_large: bool,
+    /// How long the longest of the large ones was.
+    longest: usize,
 }
 
 /// The data of a large frame, which is read straight to where it stays.
@@ -64,8 +66,11 @@ pub struct Body {
 
 impl Body {
     /// The data of a frame of `len` bytes that begins with `come`.
-    fn begun(len: usize, come: &[u8]) -> Self {
-        let mut data = Vec::with_capacity(capacity(come.len(), len));
+    ///
+    /// That may claim more than ever comes, unless as much has `proven` to come before.
+    fn begun(len: usize, come: &[u8], proven: usize) -> Self {
+        let proven = if len <= proven { len } else { come.len() };
+        let mut data = Vec::with_capacity(capacity(proven, len));
         data.extend_from_slice(come);
         Self { data, len }
     }
@@ -138,7 +143,8 @@ impl Decoder {
             self.skip -= skipped;
             read = &read[skipped..];
             if let Some((frames, header, data)) = split_large(read) {
-                self.large = Some((header, Some(Body::begun(header.length as usize, data))));
+                let body = Body::begun(header.length as usize, data, self.longest);
+                self.large = Some((header, Some(body)));
                 read = frames;
             }
             Bytes::copy_from_slice(read)
@@ -223,7 +229,8 @@ impl Decoder {
         }
         if len > OWN_BUFFER_LEN {
             let chunk = std::mem::take(&mut self.chunk);
-            self.large = Some((header, Some(Body::begun(len, &chunk[HEADER_LEN..]))));
+            let body = Body::begun(len, &chunk[HEADER_LEN..], self.longest);
+            self.large = Some((header, Some(body)));
         } else {
             self.compact();
         }
@@ -238,6 +245,7 @@ impl Decoder {
         self.large = None;
         self.chunk_number += 1;
         self.after_large = true;
+        self.longest = self.longest.max(data.len());
         let memory = (self.chunk_number, data.len());
         Some(Frame {
             header,
@@ -389,6 +397,31 @@ mod tests {
         let (buffer, missing) = body.buffer();
         assert_eq!(missing, MAX_DATA_LEN - 10);
         assert!(buffer.capacity() <= FIRST_ROOM);
+    }
+
+    #[test]
+    fn a_length_that_has_come_before_is_believed() {
+        const LEN: usize = 1 << 20;
+        let mut decoder = Decoder::default();
+        let mut first_room = |len: usize| {
+            let frame = frame(1, len);
+            decoder.push(&frame[..20]);
+            assert!(decoder.decode().unwrap().is_none());
+            let mut body = decoder.take_body().unwrap();
+            let room = body.buffer().0.capacity();
+            while body.missing() > 0 {
+                let (buffer, missing) = body.buffer();
+                let at = frame.len() - missing;
+                let some = missing.min(buffer.capacity() - buffer.len());
+                buffer.extend_from_slice(&frame[at..at + some]);
+            }
+            decoder.push_body(body);
+            assert!(decoder.decode().unwrap().is_some());
+            room
+        };
+        assert!(first_room(LEN) <= FIRST_ROOM);
+        assert!(first_room(LEN) >= LEN);
+        assert!(first_room(LEN + 1) <= FIRST_ROOM);
     }
 
     #[test]
