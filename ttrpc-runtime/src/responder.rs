@@ -113,12 +113,18 @@ pub(crate) struct WireResponder {
 impl Drop for WireResponder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.fail(Status::internal("the handler of the call panicked").into());
+            self.panicked();
         }
     }
 }
 
 impl WireResponder {
+    #[cold]
+    #[inline(never)]
+    fn panicked(&self) {
+        self.fail(Status::internal("the handler of the call panicked").into());
+    }
+
     fn stream_ref(&self) -> StreamRef {
         StreamRef {
             streams: Arc::clone(&self.connection).streams(),
