@@ -125,7 +125,7 @@ fn script(blocks: &[Block], with_buf: bool) -> String {
     }
     // Kept in the repository instead.
     script.push_str(
-        "rm build.rs\n\
+        "rm -r .cargo build.rs\n\
          echo 'pub mod protos;' > src/lib.rs\n\
          cargo build\n",
     );
@@ -181,6 +181,9 @@ fn every_command_and_every_file() {
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .env("CARGO_PROFILE_SMALLEST_LTO", "off")
+            .env("CARGO_PROFILE_SMALLEST_OPT_LEVEL", "0")
+            .env("CARGO_PROFILE_SMALLEST_CODEGEN_UNITS", "16")
             .env_remove("CARGO_TARGET_DIR"),
     );
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -189,6 +192,13 @@ fn every_command_and_every_file() {
         .find(|block| block.language == "text")
         .unwrap();
     assert_eq!(printed, expected.text);
+}
+
+#[test]
+fn smallest_server_is_what_the_benchmark_measures() {
+    let measured = repository().join("testdata/bench/smallest.toml");
+    let measured = fs::read_to_string(measured).unwrap();
+    assert!(blocks(&readme()).iter().any(|block| block.text == measured));
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Calls {
         if self.is_intercepted() {
             let body = Body::One(to_bytes(&Encoded::<C, Req>::new(&request))?);
             let replies = self.intercept(ctx, rpc, body).await?;
-            return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
+            return Ok(replies.into_stream().decoded::<C, Rep>());
         }
         let connection = self.connection().await?;
         let encoded = Encoded::<C, Req>::new(&request);
@@ -173,7 +173,8 @@ impl Calls {
     {
         let rpc = Rpc::new(service, method, CallKind::ClientStreaming);
         let reply = if self.is_intercepted() {
-            let body = Body::Stream(requests.map(|request| Ok(to_bytes(&Encoded::<C, Req>::new(&request))?)));
+            let requests = Streaming::encoded(requests.into_messages::<C>());
+            let body = Body::Stream(requests);
             self.intercept(ctx, rpc, body).await?.into_one()?
         } else {
             let connection = self.connection().await?;
@@ -204,9 +205,10 @@ impl Calls {
     {
         let rpc = Rpc::new(service, method, CallKind::BidiStreaming);
         if self.is_intercepted() {
-            let body = Body::Stream(requests.map(|request| Ok(to_bytes(&Encoded::<C, Req>::new(&request))?)));
+            let requests = Streaming::encoded(requests.into_messages::<C>());
+            let body = Body::Stream(requests);
             let replies = self.intercept(ctx, rpc, body).await?;
-            return Ok(replies.into_stream().map(|reply| Ok(C::decode(reply)?)));
+            return Ok(replies.into_stream().decoded::<C, Rep>());
         }
         let connection = self.connection().await?;
         let call = self.open(connection, ctx, rpc, None, None)?;

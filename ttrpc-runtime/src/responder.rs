@@ -14,44 +14,112 @@ use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::interceptor::{Body, Invocation};
 use crate::proto::CallKind;
-use crate::service::{Call, Input, Reply, Service};
+use crate::service::{Call, Origin, Reply, Service};
 use crate::status::Status;
-use crate::streaming::{StreamRef, Streaming};
+use crate::streaming::{Messages, StreamRef, Streaming};
 
 /// Answers one call.
 pub(crate) enum Responder {
     /// To the connection that it came from.
     Wire(WireResponder),
     /// To the interceptors that it came through.
-    Captured(Captured),
+    Intercepted(Arc<dyn Intercepted>),
 }
 
-/// An answer on its way back through interceptors.
-#[derive(Clone, Default)]
-pub(crate) struct Captured(Arc<Mutex<Option<Result<Body>>>>);
+/// A call that has come through interceptors. Only what puts one up makes one, so that a
+/// server without any has none of its code.
+pub(crate) trait Intercepted: Send + Sync {
+    fn service(&self) -> &str;
+    fn method(&self) -> &str;
+
+    /// The single request.
+    fn payload(&self) -> Bytes;
+
+    /// Where the requests come from.
+    fn requests(&self) -> StreamRef;
+
+    /// Answers with a single reply.
+    fn reply(&self, reply: &dyn Payload);
+
+    /// Answers with a stream.
+    fn stream(&self, replies: Box<dyn Messages>);
+
+    /// Answers with an error.
+    fn fail(&self, error: Error);
+}
+
+/// A call on its way from interceptors and back.
+struct Captured {
+    service: String,
+    method: String,
+    body: Mutex<Option<Body>>,
+    answer: Mutex<Option<Result<Body>>>,
+}
+
+/// The answer to a call that has come through interceptors, once the service has done its
+/// work.
+pub(crate) async fn answer(service: &dyn Service, call: Invocation) -> Result<Body> {
+    let captured = Arc::new(Captured {
+        service: call.service,
+        method: call.method,
+        body: Mutex::new(Some(call.body)),
+        answer: Mutex::new(None),
+    });
+    let origin = Origin::Intercepted(Arc::clone(&captured) as Arc<dyn Intercepted>);
+    let ctx = call.ctx;
+    if let Reply(Some(work)) = service.call(Call { ctx, origin }) {
+        work.await;
+    }
+    let answer = take(&captured.answer);
+    answer.unwrap_or_else(|| Err(Status::internal("the service did not answer").into()))
+}
+
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+    place.take()
+}
 
 impl Captured {
-    fn set(&self, result: Result<Body>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    fn answer(&self, answer: Result<Body>) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+}
+
+impl Intercepted for Captured {
+    fn service(&self) -> &str {
+        &self.service
     }
 
-    /// The answer to a call, once the service has done its work.
-    pub(crate) async fn answer(service: &dyn Service, call: Invocation) -> Result<Body> {
-        let captured = Self::default();
-        let call = Call {
-            ctx: call.ctx.clone(),
-            input: Input::Invocation(Box::new(call)),
-            responder: Responder::Captured(captured.clone()),
-        };
-        if let Reply(Some(work)) = service.call(call) {
-            work.await;
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn payload(&self) -> Bytes {
+        match take(&self.body) {
+            Some(Body::One(payload)) => payload,
+            // The client took it for another kind of call. What it has sent with the
+            // request itself is there at once.
+            Some(Body::Stream(mut messages)) => messages.take_ready().unwrap_or_default(),
+            None => Bytes::new(),
         }
-        let answer = captured
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        answer.unwrap_or_else(|| Err(Status::internal("the service did not answer").into()))
+    }
+
+    fn requests(&self) -> StreamRef {
+        let body = take(&self.body);
+        let requests = body.map_or_else(|| Streaming::from_iter([]), Body::into_stream);
+        requests.into_wire()
+    }
+
+    fn reply(&self, reply: &dyn Payload) {
+        self.answer(to_bytes(reply).map(Body::One).map_err(Error::from));
+    }
+
+    fn stream(&self, replies: Box<dyn Messages>) {
+        self.answer(Ok(Body::Stream(Streaming::encoded(replies))));
+    }
+
+    fn fail(&self, error: Error) {
+        self.answer(Err(error));
     }
 }
 
@@ -61,7 +129,7 @@ impl Responder {
     pub(crate) fn fail(&self, error: Error) {
         match self {
             Self::Wire(wire) => wire.fail(error),
-            Self::Captured(captured) => captured.set(Err(error)),
+            Self::Intercepted(call) => call.fail(error),
         }
     }
 
@@ -81,8 +149,8 @@ impl Responder {
     fn poll_reply(&self, reply: &dyn Payload, cx: &mut TaskContext<'_>) -> Poll<()> {
         match self {
             Self::Wire(wire) => wire.connection.poll_respond(wire.id, reply, cx),
-            Self::Captured(captured) => {
-                captured.set(to_bytes(reply).map(Body::One).map_err(Error::from));
+            Self::Intercepted(call) => {
+                call.reply(reply);
                 Poll::Ready(())
             }
         }
@@ -94,10 +162,7 @@ impl Responder {
     ) {
         match (result, self) {
             (Ok(replies), Self::Wire(wire)) => wire.stream::<C, Rep>(replies).await,
-            (Ok(replies), Self::Captured(captured)) => {
-                let replies = replies.map(|reply| Ok(to_bytes(&Encoded::<C, Rep>::new(&reply))?));
-                captured.set(Ok(Body::Stream(replies)));
-            }
+            (Ok(replies), Self::Intercepted(call)) => call.stream(replies.into_messages::<C>()),
             (Err(error), responder) => responder.fail(error),
         }
     }
@@ -113,12 +178,18 @@ pub(crate) struct WireResponder {
 impl Drop for WireResponder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.fail(Status::internal("the handler of the call panicked").into());
+            self.panicked();
         }
     }
 }
 
 impl WireResponder {
+    #[cold]
+    #[inline(never)]
+    fn panicked(&self) {
+        self.fail(Status::internal("the handler of the call panicked").into());
+    }
+
     fn stream_ref(&self) -> StreamRef {
         StreamRef {
             streams: Arc::clone(&self.connection).streams(),
@@ -141,20 +212,19 @@ impl WireResponder {
         self.connection.accept(self.id, kind, ctx);
     }
 
-    pub(crate) fn requests<C: Codec<Req>, Req: Send + 'static>(
-        &self,
-        request: Request,
-    ) -> Streaming<Req> {
+    /// Where the requests come from, and the first of them if it is there.
+    pub(crate) fn requests(&self, request: Request) -> (StreamRef, Option<Bytes>) {
         // An empty payload is no message here; some clients send the first one with it.
         let first = Some(request.into_payload()).filter(|payload| !payload.is_empty());
-        Streaming::from_wire::<C>(self.stream_ref(), first, None)
+        (self.stream_ref(), first)
     }
 
     /// The requests of a call, encoded, for interceptors.
     pub(crate) fn body(&self, request: Request, kind: CallKind, ctx: &Context) -> Body {
         self.accept(CallKind::Unary, kind, ctx);
         if kind.client_streams() {
-            Body::Stream(self.requests::<Raw, Bytes>(request))
+            let (stream, first) = self.requests(request);
+            Body::Stream(Streaming::from_wire::<Raw>(stream, first, None))
         } else {
             Body::One(request.into_payload())
         }

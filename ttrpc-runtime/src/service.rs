@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
@@ -12,11 +13,11 @@ use crate::connection::BoxFuture;
 use crate::context::{CallContext, Context};
 use crate::envelope::Request;
 use crate::error::Result;
-use crate::interceptor::{Body, Invocation};
+use crate::interceptor::Body;
 use crate::proto::CallKind;
-use crate::responder::{Responder, WireResponder};
+use crate::responder::{Intercepted, Responder, WireResponder};
 use crate::status::Status;
-use crate::streaming::Streaming;
+use crate::streaming::{StreamRef, Streaming};
 
 /// A service that a [`Server`](crate::Server) serves; implemented by the generated
 /// `…Server` types.
@@ -39,16 +40,15 @@ pub async fn unimplemented<T>(service: &str, method: &str) -> Result<T> {
 /// A call that has come in and is to be answered.
 pub struct Call {
     pub(crate) ctx: Context,
-    pub(crate) input: Input,
-    pub(crate) responder: Responder,
+    pub(crate) origin: Origin,
 }
 
-/// What a call brings: its names and its requests.
-pub(crate) enum Input {
-    /// Straight from the connection, with the kind of call that the client took it for.
-    Request(Request, CallKind),
-    /// From interceptors.
-    Invocation(Box<Invocation>),
+/// Where a call comes from and its answer goes to.
+pub(crate) enum Origin {
+    /// A connection; with the kind of call that the client took it for.
+    Wire(Request, CallKind, WireResponder),
+    /// Interceptors.
+    Intercepted(Arc<dyn Intercepted>),
 }
 
 /// An answer, or the work that leads to one. Only a [`Call`] gives it.
@@ -58,25 +58,25 @@ pub struct Reply(pub(crate) Option<BoxFuture<()>>);
 impl Call {
     /// The method's name, as the client sent it.
     pub fn method(&self) -> &str {
-        match &self.input {
-            Input::Request(request, _) => request.method(),
-            Input::Invocation(call) => call.method(),
+        match &self.origin {
+            Origin::Wire(request, ..) => request.method(),
+            Origin::Intercepted(call) => call.method(),
         }
     }
 
     /// The method's name as bytes: what generated code looks at, since it saves a check for
     /// UTF-8.
     pub fn method_bytes(&self) -> &[u8] {
-        match &self.input {
-            Input::Request(request, _) => request.method_bytes(),
-            Input::Invocation(call) => call.method().as_bytes(),
+        match &self.origin {
+            Origin::Wire(request, ..) => request.method_bytes(),
+            Origin::Intercepted(call) => call.method().as_bytes(),
         }
     }
 
     fn service(&self) -> &str {
-        match &self.input {
-            Input::Request(request, _) => request.service(),
-            Input::Invocation(call) => call.service(),
+        match &self.origin {
+            Origin::Wire(request, ..) => request.service(),
+            Origin::Intercepted(call) => call.service(),
         }
     }
 
@@ -84,7 +84,11 @@ impl Call {
     pub fn unimplemented(self) -> Reply {
         let (service, method) = (self.service(), self.method());
         let status = Status::unimplemented(format!("{service} has no method {method:?}"));
-        self.responder.fail(status.into());
+        let responder = match self.origin {
+            Origin::Wire(_, _, wire) => Responder::Wire(wire),
+            Origin::Intercepted(call) => Responder::Intercepted(call),
+        };
+        responder.fail(status.into());
         Reply(None)
     }
 
@@ -164,55 +168,44 @@ impl Call {
         }
     }
 
-    // What does not depend on the messages is in a binary once.
-    #[inline(never)]
-    fn take_payload(self, kind: CallKind) -> (CallContext, Bytes, Responder) {
-        let Self {
-            ctx,
-            input,
-            responder,
-        } = self;
-        let ctx = Self::accept(ctx, &input, &responder, kind);
-        let payload = match input {
-            Input::Request(request, _) => request.into_payload(),
-            Input::Invocation(call) => match call.body {
-                Body::One(payload) => payload,
-                // The client took it for another kind of call. What it has sent with the
-                // request itself is there at once.
-                Body::Stream(mut messages) => messages.take_ready().unwrap_or_default(),
-            },
-        };
-        (ctx, payload, responder)
-    }
-
     /// Takes the requests of a call.
     fn with_requests<C: Codec<Req>, Req: Send + 'static>(
         self,
         kind: CallKind,
     ) -> (CallContext, Streaming<Req>, Responder) {
-        let Self {
-            ctx,
-            input,
-            responder,
-        } = self;
-        let ctx = Self::accept(ctx, &input, &responder, kind);
-        let requests = match (input, &responder) {
-            (Input::Request(request, _), Responder::Wire(wire)) => wire.requests::<C, _>(request),
-            (Input::Invocation(call), _) => {
-                let decode = |message| Ok(C::decode(message)?);
-                call.body.into_stream().map(decode)
-            }
-            (Input::Request(..), Responder::Captured(_)) => Streaming::from_iter([]),
-        };
+        let (ctx, (stream, first), responder) = self.take_requests(kind);
+        let requests = Streaming::from_wire::<C>(stream, first, None);
         (ctx, requests, responder)
     }
 
-    /// Tells the connection, and gives the context that the handler gets.
-    fn accept(ctx: Context, input: &Input, responder: &Responder, kind: CallKind) -> CallContext {
-        if let (Input::Request(_, guess), Responder::Wire(wire)) = (input, responder) {
-            wire.accept(*guess, kind, &ctx);
-        }
-        CallContext::new(ctx, !kind.server_streams())
+    // What does not depend on the messages is in a binary once.
+    #[inline(never)]
+    fn take_payload(self, kind: CallKind) -> (CallContext, Bytes, Responder) {
+        let (payload, responder) = match self.origin {
+            Origin::Wire(request, guess, wire) => {
+                wire.accept(guess, kind, &self.ctx);
+                (request.into_payload(), Responder::Wire(wire))
+            }
+            Origin::Intercepted(call) => (call.payload(), Responder::Intercepted(call)),
+        };
+        let ctx = CallContext::new(self.ctx, !kind.server_streams());
+        (ctx, payload, responder)
+    }
+
+    #[inline(never)]
+    fn take_requests(
+        self,
+        kind: CallKind,
+    ) -> (CallContext, (StreamRef, Option<Bytes>), Responder) {
+        let (requests, responder) = match self.origin {
+            Origin::Wire(request, guess, wire) => {
+                wire.accept(guess, kind, &self.ctx);
+                (wire.requests(request), Responder::Wire(wire))
+            }
+            Origin::Intercepted(call) => ((call.requests(), None), Responder::Intercepted(call)),
+        };
+        let ctx = CallContext::new(self.ctx, !kind.server_streams());
+        (ctx, requests, responder)
     }
 }
 
@@ -221,17 +214,7 @@ pub(crate) struct Running(BoxFuture<()>);
 
 impl Running {
     /// Gives the call to the service; `None` where it is answered already.
-    pub(crate) fn start(
-        service: &dyn Service,
-        ctx: Context,
-        input: Input,
-        responder: WireResponder,
-    ) -> Option<Self> {
-        let call = Call {
-            ctx,
-            input,
-            responder: Responder::Wire(responder),
-        };
+    pub(crate) fn start(service: &dyn Service, call: Call) -> Option<Self> {
         // Where it panics, what is left of the call has answered it.
         let reply = catch_unwind(AssertUnwindSafe(|| service.call(call))).ok()?;
         reply.0.map(Self)

@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, server};
-use crate::responder::{Captured, WireResponder};
+use crate::responder::{self, WireResponder};
 use crate::series::Series;
-use crate::service::{Input, Running, Service};
+use crate::service::{Call, Origin, Running, Service};
 use crate::status::Status;
 
 /// How long to wait after a connection could not be accepted, at first and at most.
@@ -205,7 +205,10 @@ impl Serving {
         };
         let ctx = Context::of_call(deadline, request.take_metadata(), connected);
         match self.settings.intercepted {
-            None => Running::start(service, ctx, Input::Request(request, kind), responder),
+            None => {
+ let origin = Origin::Wire(request, kind, responder);
+ Running::start(service, Call { ctx, origin })
+},
             Some(intercepted) => Some(intercepted(self, ctx, request, kind, responder)),
         }
     }
@@ -229,7 +232,7 @@ impl Serving {
         let work = async move {
             let serving = Arc::clone(&server);
             let last = async move |call: Invocation| match serving.service(call.service().as_bytes()) {
-                Some(service) => Captured::answer(service, call).await,
+                Some(service) => responder::answer(service, call).await,
                 None => Err(Status::unimplemented("there is no such service here").into()),
             };
             server.settings.interceptors.run(call, last).await

@@ -1,5 +1,7 @@
 //! `Streaming`: a stream of messages, from wherever they come.
 
+mod encoded;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -11,6 +13,8 @@ use bytes::Bytes;
 #[cfg(feature = "tokio")]
 use futures_core::Stream;
 
+pub(crate) use self::encoded::Messages;
+use self::encoded::pump;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender, Sink};
 use crate::codec::{Codec, Encoded};
@@ -225,20 +229,6 @@ impl<T> Streaming<T> {
         }
     }
 
-    /// The same stream, each message made into another.
-    pub(crate) fn map<U>(mut self, f: fn(T) -> Result<U>) -> Streaming<U>
-    where
-        T: Send + 'static,
-        U: Send + 'static,
-    {
-        Streaming {
-            source: Source::Poll(Box::new(move |cx| {
-                self.poll_message(cx)
-                    .map(|message| message.map(|message| message.and_then(f)))
-            })),
-        }
-    }
-
     /// Whether the next message is there at once, as far as that is known.
     fn has_more_at_once(&self) -> bool {
         match &self.source {
@@ -287,33 +277,9 @@ impl<T> Streaming<T> {
                     Producer::Thread(run) => Some(Box::pin(async move { run() })),
                 }
             }
-            source => Some(Box::pin(pump::<C, T>(Self { source }, stream))),
+            source => Some(Box::pin(pump(Self { source }.into_messages::<C>(), stream))),
         }
     }
-}
-
-/// Sends messages one by one.
-async fn pump<C: Codec<T>, T>(mut messages: Streaming<T>, stream: StreamRef) {
-    let ending = stream.clone();
-    let finish = FinishOnDrop::new(move |result| ending.finish(result));
-    let result = loop {
-        match poll_fn(|cx| messages.poll_message(cx)).await {
-            Some(Ok(message)) => {
-                let flush = match messages.has_more_at_once() {
-                    true => Flush::Soon,
-                    false => Flush::Look,
-                };
-                let stream = &stream;
-                let sent = poll_fn(move |cx| stream.poll_send::<C, T>(&message, flush, cx));
-                if let Err(error) = sent.await {
-                    break Err(error);
-                }
-            }
-            None => break Ok(()),
-            Some(Err(error)) => break Err(error),
-        }
-    };
-    finish.finish(result);
 }
 
 /// Ends a stream with an error when whatever feeds it is gone before its time: what has

@@ -56,6 +56,20 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sees to what a change of the state has led to.
+    #[inline(never)]
+    fn changed(mut shared: MutexGuard<'_, Shared<E>>) {
+        // While the task runs it looks for work itself before it sleeps.
+        let link = shared.state.link();
+        let has_work = link.has_output() | link.take_attention();
+        let wakes = has_work && std::mem::take(&mut shared.asleep);
+        let driver = wakes.then(|| shared.driver.clone());
+        drop(shared);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
     /// Ends the connection, as its task does.
     fn fail(&self, error: Error) {
         let mut woken = Woken::default();
@@ -82,15 +96,7 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
     fn with_state<R>(&self, _: Flush, f: impl FnOnce(&mut State<E>) -> R) -> R {
         let mut shared = self.lock();
         let result = f(&mut shared.state);
-        // While the task runs it looks for work itself before it sleeps.
-        let link = shared.state.link();
-        let has_work = link.has_output() | link.take_attention();
-        let wakes = has_work && std::mem::take(&mut shared.asleep);
-        let driver = wakes.then(|| shared.driver.clone());
-        drop(shared);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        Self::changed(shared);
         result
     }
 

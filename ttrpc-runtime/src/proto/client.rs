@@ -385,7 +385,7 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn abandon(&mut self, id: StreamId) -> Option<S> {
         self.put_given_up(id);
-        self.link.close(id).map(|stream| stream.slot)
+        self.link.close(id).map(Stream::into_slot)
     }
 
     fn fail(&mut self, error: Error) -> Vec<S> {

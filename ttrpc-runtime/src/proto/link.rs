@@ -272,7 +272,7 @@ impl<S: Default> Link<S> {
     pub(super) fn close_all(&mut self) -> Vec<S> {
         self.deadlines.clear();
         self.stalled = None;
-        self.streams.take_all().map(|stream| stream.slot).collect()
+        self.streams.take_all().map(Stream::into_slot).collect()
     }
 
     /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).

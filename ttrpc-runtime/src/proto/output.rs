@@ -31,6 +31,14 @@ struct Queue {
     written: usize,
 }
 
+/// A queue that this thread has kept, or a new one.
+#[inline(never)]
+fn spare() -> Box<Queue> {
+    // A thread that ends has none.
+    let spare = SPARE.try_with(|spare| spare.iter().find_map(Cell::take));
+    spare.ok().flatten().unwrap_or_default()
+}
+
 /// The parts of a frame's data, in order.
 pub(super) struct Data<'a, B, A> {
     /// Bytes of all three parts.
@@ -111,11 +119,6 @@ impl Output {
     }
 
     fn buffer(&mut self) -> &mut Buffer {
-        let spare = || {
-            // A thread that ends has none.
-            let spare = SPARE.try_with(|spare| spare.iter().find_map(Cell::take));
-            spare.ok().flatten().unwrap_or_default()
-        };
         &mut self.0.get_or_insert_with(spare).buffer
     }
 

@@ -78,7 +78,7 @@ impl<S: Default> Connection<S> {
         if let Err(error) = result.and_then(|reply| self.put_reply(id, reply)) {
             self.put_error(id, &error.into_status());
         }
-        Some(stream.slot)
+        Some(stream.into_slot())
     }
 
     fn put_reply(&mut self, id: StreamId, reply: &dyn Payload) -> Result<()> {
@@ -188,7 +188,7 @@ impl<S: Default> Connection<S> {
             MessageType::REQUEST => Ok(self.on_request(frame, now)),
             MessageType::DATA => self.on_data(frame, now),
             MessageType::CANCEL => Ok(match self.link.close(frame.header.stream_id) {
-                Some(stream) => Step::Ended(stream.slot),
+                Some(stream) => Step::Ended(stream.into_slot()),
                 // It has crossed the answer.
                 None => Step::Done,
             }),
@@ -360,7 +360,7 @@ impl<S: Default> Endpoint for Connection<S> {
             Ok(()) => {
                 let stream = self.close(id)?;
                 self.link.put_close(id);
-                Some(stream.slot)
+                Some(stream.into_slot())
             }
             Err(error) => self.respond(id, Err(error)),
         }

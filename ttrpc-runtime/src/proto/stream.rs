@@ -126,6 +126,12 @@ impl<S> Stream<S> {
             deadline,
         }
     }
+
+    /// What is left of a stream that is over; the rest is much to drop.
+    #[inline(never)]
+    pub fn into_slot(self) -> S {
+        self.slot
+    }
 }
 
 /// Messages that wait for their reader, and the memory that they keep in use

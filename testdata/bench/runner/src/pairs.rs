@@ -110,6 +110,16 @@ impl Pair {
         self.name.starts_with("ours")
     }
 
+    /// The same programs, of ours, as the README says how to make them smallest.
+    pub fn smallest(&self) -> Option<Self> {
+        let name = match self.name {
+            "ours-tokio" => "ours-tokio-smallest",
+            "ours-blocking" => "ours-blocking-smallest",
+            _ => return None,
+        };
+        Some(Self { name, ..*self })
+    }
+
     pub fn is_rival(&self) -> bool {
         !self.is_ours() && self.name != "raw"
     }
@@ -154,6 +164,10 @@ impl Pair {
             .arg("--manifest-path")
             .arg(source().join("Cargo.toml"));
         build.arg("--target-dir").arg(&target);
+        if profile == "smallest" {
+            let recipe = source().join("smallest.toml");
+            build.arg("--config").arg(recipe);
+        }
         for role in roles {
             build.args(["--bin", &format!("{package}-{role}")]);
         }

@@ -65,6 +65,11 @@ pub fn run(args: &[String]) -> Outcome<()> {
     for pair in &pairs {
         binary(*pair, &mut figures)?;
     }
+    for pair in pairs.iter().filter_map(Pair::smallest) {
+        eprintln!("building {}", pair.name);
+        pair.build("smallest", &["server", "work"])?;
+        binary(pair, &mut figures)?;
+    }
     for pair in &pairs {
         crates(*pair, &mut figures)?;
     }
