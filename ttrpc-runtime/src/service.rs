@@ -186,7 +186,7 @@ impl Call {
             responder,
         } = self;
         if let (Input::Request(_, guess), Responder::Wire(wire)) = (&input, &responder) {
-            wire.accept(*guess, kind, &ctx);
+            wire.accept(*guess, kind);
         }
         let ctx = CallContext::new(ctx, !kind.server_streams());
         (ctx, input, responder)

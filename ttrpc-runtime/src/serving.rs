@@ -186,7 +186,8 @@ impl Serving {
             responder.fail(Status::unimplemented(message).into());
             return None;
         };
-        let ctx = Context::of_call(deadline, request.take_metadata(), connected);
+        let call = responder.call_ref();
+        let ctx = Context::of_call(deadline, request.take_metadata(), call, connected);
         if self.settings.interceptors.is_empty() {
             Running::start(service, ctx, Input::Request(request, kind), responder)
         } else {
@@ -206,7 +207,7 @@ impl Serving {
             service: request.service().to_owned(),
             method: request.method().to_owned(),
             kind,
-            body: responder.body(request, kind, &ctx),
+            body: responder.body(request, kind),
             ctx,
         };
         let server = Arc::clone(self);
