@@ -4,6 +4,7 @@
 //! for something of it. All who wait are [`Waker`]s, of tasks or of threads. What a
 //! flavour adds is who reads and writes, see [`Share`].
 
+mod slot;
 mod woken;
 
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub(crate) use self::slot::{Slot, Work};
 pub(crate) use self::woken::Woken;
 use crate::cancel::CancelOnDrop;
 #[cfg(feature = "blocking")]
@@ -37,44 +39,6 @@ thread_local! {
 pub(crate) const MAX_SLICES: usize = 16;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// What is kept with each stream. Dropping it stops all that works for the stream.
-#[derive(Default)]
-pub(crate) struct Slot {
-    /// Whoever waits for messages or the end.
-    pub reader: Option<Waker>,
-    /// What answers or feeds the stream.
-    pub work: Option<Work>,
-    /// The context of the call.
-    pub ctx: Option<CancelOnDrop>,
-    /// What gives the call up when the caller's context is cancelled, where those who work
-    /// for the stream can't watch for that themselves.
-    #[cfg(feature = "blocking")]
-    pub watch: Option<Box<Cancelled>>,
-    /// Whether the reader is a thread that sleeps until it is woken.
-    sleeps: bool,
-}
-
-/// Work for a stream, which is stopped when this is dropped.
-pub(crate) enum Work {
-    /// A task: it ends where it waits.
-    #[cfg(feature = "tokio")]
-    Task(tokio::task::AbortHandle),
-    /// A thread: it is woken from where it waits, and sees that the stream is gone.
-    #[cfg(feature = "blocking")]
-    Thread(Waker),
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        match self {
-            #[cfg(feature = "tokio")]
-            Self::Task(task) => task.abort(),
-            #[cfg(feature = "blocking")]
-            Self::Thread(waker) => waker.wake_by_ref(),
-        }
-    }
-}
 
 /// What the users of a connection share.
 pub(crate) struct State<E> {
@@ -386,9 +350,11 @@ impl<S: Share> Streams for S {
 pub(crate) trait Answers: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
 
-    /// Says what kind of call it is, and what ends its context if that outlives the
-    /// handler.
-    fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>);
+    /// Says what kind of call it is.
+    fn accept(&self, id: StreamId, kind: CallKind);
+
+    /// Ends a context with the call.
+    fn keep(&self, id: StreamId, ctx: CancelOnDrop);
 
     /// Ends a call with its single reply once there is room for that; one that is over by
     /// then is left alone.
@@ -406,10 +372,13 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
         self
     }
 
-    fn accept(&self, id: StreamId, kind: CallKind, ctx: Option<CancelOnDrop>) {
+    fn accept(&self, id: StreamId, kind: CallKind) {
+        self.with_state(Flush::No, |state| state.endpoint.accept(id, kind));
+    }
+
+    fn keep(&self, id: StreamId, ctx: CancelOnDrop) {
         self.with_state(Flush::No, |state| {
-            state.endpoint.accept(id, kind);
-            if let (Some(slot), Some(ctx)) = (state.link().slot(id), ctx) {
+            if let Some(slot) = state.link().slot(id) {
                 slot.ctx = Some(ctx);
             }
         });

@@ -3,12 +3,18 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{CancelOnDrop, Cancelled, Token};
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+use crate::cancel::CancelOnDrop;
+use crate::cancel::{Cancelled, Token};
 use crate::error::Result;
 use crate::metadata::Metadata;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+use crate::responder::CallRef;
 use crate::status::Status;
 
 /// The deadline, the metadata, the cancellation and the peer of a call.
@@ -106,16 +112,18 @@ impl Context {
         Self::default()
     }
 
-    /// The context of a call that has come in; it is cancelled when it is dropped.
+    /// The context of a call that has come in, and is cancelled when that is over.
+    #[cfg(any(feature = "tokio", feature = "blocking"))]
     pub(crate) fn of_call(
         deadline: Option<Instant>,
         metadata: Metadata,
+        call: CallRef,
         connection: Option<Arc<Connected>>,
     ) -> Self {
         Self {
             deadline,
             metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),
-            cancellation: Cancellation::Possible(OnceLock::new()),
+            cancellation: Cancellation::OfCall(OnceLock::new(), call),
             connection,
         }
     }
@@ -162,9 +170,9 @@ impl Context {
 
     /// A context that ends with this one, or when the [`Canceller`] says so.
     pub fn with_cancel(self) -> (Self, Canceller) {
-        let token = Token::child_of(self.cancellation.token());
+        let token = Token::child_of(self.cancellation.token().cloned());
         let ctx = Self {
-            cancellation: Cancellation::Possible(OnceLock::from(Arc::clone(&token))),
+            cancellation: Cancellation::Possible(Arc::clone(&token)),
             ..self
         };
         (ctx, Canceller(token))
@@ -175,7 +183,7 @@ impl Context {
     /// [`Canceller`] said so.
     pub fn is_cancelled(&self) -> bool {
         self.cancellation
-            .existing_token()
+            .token()
             .is_some_and(|token| token.is_cancelled())
     }
 
@@ -183,7 +191,7 @@ impl Context {
     /// never do. It is cancel-safe.
     pub async fn cancelled(&self) {
         match self.cancellation.token() {
-            Some(token) => Cancelled::new(token).await,
+            Some(token) => Cancelled::new(Arc::clone(token)).await,
             None => std::future::pending().await,
         }
     }
@@ -209,17 +217,11 @@ impl Context {
         self.connection.as_ref()?.handshake.as_ref()?.downcast_ref()
     }
 
-    /// What a call with this context has to watch for; nothing, if it can't be
-    /// cancelled while the context is borrowed.
+    /// What a call with this context has to watch for; nothing, if it can't be cancelled.
     pub(crate) fn watch(&self) -> Option<Cancelled> {
         self.cancellation
-            .existing_token()
+            .token()
             .map(|token| Cancelled::new(Arc::clone(token)))
-    }
-
-    /// What cancels this context when the call that it came with is over.
-    pub(crate) fn cancel_on_drop(&self) -> Option<CancelOnDrop> {
-        self.cancellation.token().map(CancelOnDrop)
     }
 }
 
@@ -255,38 +257,44 @@ impl fmt::Debug for Canceller {
 }
 
 /// Whether and by what a context can be cancelled.
-///
-/// The token is made when somebody first needs it, so that a call whose handler never
-/// looks pays nothing.
 #[derive(Default)]
 enum Cancellation {
     #[default]
     Never,
-    Possible(OnceLock<Arc<Token>>),
+    Possible(Arc<Token>),
+    /// By the end of a call. The token is made, and known to the call, when somebody first
+    /// asks for it, so that a call whose handler never does pays nothing.
+    #[cfg(any(feature = "tokio", feature = "blocking"))]
+    OfCall(OnceLock<Arc<Token>>, CallRef),
 }
 
 impl Cancellation {
-    fn token(&self) -> Option<Arc<Token>> {
+    fn token(&self) -> Option<&Arc<Token>> {
         match self {
             Self::Never => None,
-            Self::Possible(token) => Some(Arc::clone(token.get_or_init(Arc::default))),
+            Self::Possible(token) => Some(token),
+            #[cfg(any(feature = "tokio", feature = "blocking"))]
+            Self::OfCall(token, call) => Some(token.get_or_init(|| {
+                let token = Arc::default();
+                call.ends_with(CancelOnDrop(Arc::clone(&token)));
+                token
+            })),
         }
     }
 
+    /// The token, if anybody has asked for it.
     fn existing_token(&self) -> Option<&Arc<Token>> {
         match self {
-            Self::Never => None,
-            Self::Possible(token) => token.get(),
+            #[cfg(any(feature = "tokio", feature = "blocking"))]
+            Self::OfCall(token, _) => token.get(),
+            _ => self.token(),
         }
     }
 }
 
 impl Clone for Cancellation {
     fn clone(&self) -> Self {
-        match self.token() {
-            None => Self::Never,
-            Some(token) => Self::Possible(OnceLock::from(token)),
-        }
+        self.token().cloned().map_or(Self::Never, Self::Possible)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Where an answer goes: to the connection, or back through interceptors.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 
+use crate::cancel::CancelOnDrop;
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
 use crate::connection::Answers;
-use crate::context::Context;
 use crate::envelope::Request;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -168,6 +168,21 @@ impl Responder {
     }
 }
 
+/// A call of a connection, for what may outlive both.
+pub(crate) struct CallRef {
+    connection: Weak<dyn Answers>,
+    id: StreamId,
+}
+
+impl CallRef {
+    /// Ends a context when the call is over: at once if it is.
+    pub(crate) fn ends_with(&self, ctx: CancelOnDrop) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.keep(self.id, ctx);
+        }
+    }
+}
+
 /// Answers one call of a connection; with an error, if a panic takes it away from whoever
 /// was to answer.
 pub(crate) struct WireResponder {
@@ -184,6 +199,13 @@ impl Drop for WireResponder {
 }
 
 impl WireResponder {
+    pub(crate) fn call_ref(&self) -> CallRef {
+        CallRef {
+            connection: Arc::downgrade(&self.connection),
+            id: self.id,
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn panicked(&self) {
@@ -198,18 +220,10 @@ impl WireResponder {
     }
 
     /// Tells the connection what kind of call it is, if that is news.
-    pub(crate) fn accept(&self, guess: CallKind, kind: CallKind, ctx: &Context) {
-        // Where the end of a call drops its handler, that ends the context too.
-        if kind == CallKind::Unary && !self.connection.is_threaded() {
-            if guess != kind {
-                self.connection.accept(self.id, kind, None);
-            }
-            return;
+    pub(crate) fn accept(&self, guess: CallKind, kind: CallKind) {
+        if guess != kind {
+            self.connection.accept(self.id, kind);
         }
-        // The call and its handler may outlive each other: what ends the context stays with
-        // the call.
-        let ctx = ctx.cancel_on_drop();
-        self.connection.accept(self.id, kind, ctx);
     }
 
     /// Where the requests come from, and the first of them if it is there.
@@ -220,8 +234,7 @@ impl WireResponder {
     }
 
     /// The requests of a call, encoded, for interceptors.
-    pub(crate) fn body(&self, request: Request, kind: CallKind, ctx: &Context) -> Body {
-        self.accept(CallKind::Unary, kind, ctx);
+    pub(crate) fn body(&self, request: Request, kind: CallKind) -> Body {
         if kind.client_streams() {
             let (stream, first) = self.requests(request);
             Body::Stream(Streaming::from_wire::<Raw>(stream, first, None))

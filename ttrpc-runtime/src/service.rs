@@ -183,7 +183,7 @@ impl Call {
     fn take_payload(self, kind: CallKind) -> (CallContext, Bytes, Responder) {
         let (payload, responder) = match self.origin {
             Origin::Wire(request, guess, wire) => {
-                wire.accept(guess, kind, &self.ctx);
+                wire.accept(guess, kind);
                 (request.into_payload(), Responder::Wire(wire))
             }
             Origin::Intercepted(call) => (call.payload(), Responder::Intercepted(call)),
@@ -199,7 +199,7 @@ impl Call {
     ) -> (CallContext, (StreamRef, Option<Bytes>), Responder) {
         let (requests, responder) = match self.origin {
             Origin::Wire(request, guess, wire) => {
-                wire.accept(guess, kind, &self.ctx);
+                wire.accept(guess, kind);
                 (wire.requests(request), Responder::Wire(wire))
             }
             Origin::Intercepted(call) => ((call.requests(), None), Responder::Intercepted(call)),

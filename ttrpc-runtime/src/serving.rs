@@ -203,7 +203,8 @@ impl Serving {
             responder.fail(Status::unimplemented(message).into());
             return None;
         };
-        let ctx = Context::of_call(deadline, request.take_metadata(), connected);
+        let call = responder.call_ref();
+        let ctx = Context::of_call(deadline, request.take_metadata(), call, connected);
         match self.settings.intercepted {
             None => {
  let origin = Origin::Wire(request, kind, responder);
@@ -225,7 +226,7 @@ impl Serving {
             service: request.service().to_owned(),
             method: request.method().to_owned(),
             kind,
-            body: responder.body(request, kind, &ctx),
+            body: responder.body(request, kind),
             ctx,
         };
         let server = Arc::clone(self);
