@@ -6,7 +6,7 @@
 
 mod woken;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,13 +23,15 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, client, server};
+use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, StreamRoom, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
 pub(crate) const SCRATCH_LEN: usize = 64 << 10;
 
 thread_local! {
+    /// Room for the streams of a connection that was idle before.
+    static ROOM: Cell<StreamRoom<Slot>> = Cell::default();
     pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
 }
 
@@ -107,12 +109,23 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         self.endpoint.link()
     }
 
+    /// Leaves memory to others that an idle connection does not need.
+    pub(crate) fn rest(&mut self) {
+        // A thread that ends takes none.
+        let _ = ROOM.try_with(|room| self.link().leave_room(room));
+    }
+
+    fn borrow_room(&mut self) {
+        let _ = ROOM.try_with(|room| self.link().borrow_room(room));
+    }
+
     /// Handles all that has come and all that has run out of time, up to the next call.
     pub(crate) fn next_call(
         &mut self,
         now: Instant,
         woken: &mut Woken,
     ) -> Result<Option<server::Call>> {
+        self.borrow_room();
         loop {
             match self.endpoint.poll(now)? {
                 Some(Event::Readable(slot)) => {
@@ -497,7 +510,10 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
             reader: reader.cloned(),
             ..Slot::default()
         };
-        let id = self.with_state(Flush::Now, |state| state.endpoint.open_with(call, now, slot))?;
+        let id = self.with_state(Flush::Now, |state| {
+            state.borrow_room();
+            state.endpoint.open_with(call, now, slot)
+        })?;
         if reader.is_some() {
             self.waits(Some(id));
         }

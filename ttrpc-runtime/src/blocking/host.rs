@@ -124,6 +124,7 @@ impl Host for Home {
         if shared.state.ended().is_some() {
             return Ok(());
         }
+        shared.state.rest();
         if let Some(at) = shared.state.link().timeout() {
             if shared.registration.timer.is_none_or(|timer| at < timer) {
                 let instead = shared.registration.timer.replace(at);

@@ -1,5 +1,6 @@
 //! What both ends of a connection have in common: bytes in, bytes out, streams, time.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +15,13 @@ use crate::error::{Error, Result};
 use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::timers::Timers;
+
+/// Room for more streams than that is given back.
+const KEPT_STREAMS: usize = 64;
+
+/// Room for streams, without any.
+#[derive(Debug, Default)]
+pub(crate) struct StreamRoom<S>(Streams<S>);
 
 /// The shared part of [`server::Connection`](super::server::Connection) and
 /// [`client::Connection`](super::client::Connection).
@@ -125,6 +133,23 @@ impl<S: Default> Link<S> {
     /// must not pile up for a client that does not read.
     pub fn has_reply_room(&self) -> bool {
         self.backlog() < self.limits.backlog_bytes
+    }
+
+    /// Takes over room for streams, if it has none.
+    pub(crate) fn borrow_room(&mut self, spare: &Cell<StreamRoom<S>>) {
+        if self.streams.capacity() == 0 {
+            self.streams = spare.take().0;
+        }
+    }
+
+    /// Leaves its room for streams to others, while it has no stream.
+    pub(crate) fn leave_room(&mut self, spare: &Cell<StreamRoom<S>>) {
+        if self.streams.is_empty() && self.streams.capacity() > 0 {
+            let room = std::mem::take(&mut self.streams);
+            if room.capacity() <= KEPT_STREAMS {
+                spare.set(StreamRoom(room));
+            }
+        }
     }
 
     /// How many streams there are.
