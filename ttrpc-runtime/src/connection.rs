@@ -81,10 +81,9 @@ impl Drop for Work {
 /// What the users of a connection share.
 pub(crate) struct State<E> {
     pub endpoint: E,
-    /// Whoever waits for room in the output.
-    senders: Vec<Waker>,
-    /// Whoever waits for the end of the connection, and why it has ended once it has.
-    ending: Vec<Waker>,
+    /// Whoever waits for room in the output or for the end, once somebody has.
+    waiting: Option<Box<Waiting>>,
+    /// Why the connection has ended, once it has.
     ended: Option<Error>,
     /// Whether the socket has not taken all that it was given, where those who send wait
     /// for that themselves.
@@ -93,12 +92,17 @@ pub(crate) struct State<E> {
     pub coming: usize,
 }
 
+#[derive(Default)]
+struct Waiting {
+    senders: Vec<Waker>,
+    ending: Vec<Waker>,
+}
+
 impl<E: Endpoint<Slot = Slot>> State<E> {
     pub(crate) fn new(endpoint: E) -> Self {
         Self {
             endpoint,
-            senders: Vec::new(),
-            ending: Vec::new(),
+            waiting: None,
             ended: None,
             blocked: false,
             coming: 0,
@@ -152,7 +156,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     /// for room.
     #[cfg(feature = "blocking")]
     pub(crate) fn wake_with_senders(&mut self, waker: &Waker) {
-        register(&mut self.senders, waker);
+        register(&mut self.waiting().senders, waker);
     }
 
     /// A thread is about to sleep. Says whether it is the reader of the stream, and will be
@@ -174,10 +178,15 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         }
     }
 
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
     fn wake_senders(&mut self, woken: &mut Woken) {
-        self.senders
-            .drain(..)
-            .for_each(|sender| woken.wake(Some(sender)));
+        if let Some(waiting) = &mut self.waiting {
+            let senders = waiting.senders.drain(..);
+            senders.for_each(|sender| woken.wake(Some(sender)));
+        }
     }
 
     /// Takes note of how much of the output that was taken is not written yet.
@@ -196,9 +205,10 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
             woken.end(slot);
         }
         self.wake_senders(woken);
-        self.ending
-            .drain(..)
-            .for_each(|waker| woken.wake(Some(waker)));
+        if let Some(waiting) = self.waiting.take() {
+            let ending = waiting.ending.into_iter();
+            ending.for_each(|waker| woken.wake(Some(waker)));
+        }
     }
 
     /// Why the connection has ended, once it has.
@@ -210,7 +220,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         if let Some(error) = &self.ended {
             return Poll::Ready(error.clone());
         }
-        register(&mut self.ending, cx.waker());
+        register(&mut self.waiting().ending, cx.waker());
         Poll::Pending
     }
 
@@ -239,7 +249,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     #[cold]
     fn wait_for_room(&mut self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.endpoint.check_sending(id)?;
-        register(&mut self.senders, cx.waker());
+        register(&mut self.waiting().senders, cx.waker());
         Poll::Pending
     }
 
