@@ -7,7 +7,7 @@
 mod slot;
 mod woken;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -25,13 +25,15 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, client, server};
+use crate::proto::{CallKind, End, Endpoint, Event, Link, Received, StreamRoom, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
 pub(crate) const SCRATCH_LEN: usize = 64 << 10;
 
 thread_local! {
+    /// Room for the streams of a connection that was idle before.
+    static ROOM: Cell<StreamRoom<Slot>> = Cell::default();
     pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
 }
 
@@ -43,10 +45,9 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What the users of a connection share.
 pub(crate) struct State<E> {
     pub endpoint: E,
-    /// Whoever waits for room in the output.
-    senders: Vec<Waker>,
-    /// Whoever waits for the end of the connection, and why it has ended once it has.
-    ending: Vec<Waker>,
+    /// Whoever waits for room in the output or for the end, once somebody has.
+    waiting: Option<Box<Waiting>>,
+    /// Why the connection has ended, once it has.
     ended: Option<Error>,
     /// Whether the socket has not taken all that it was given, where those who send wait
     /// for that themselves.
@@ -55,12 +56,17 @@ pub(crate) struct State<E> {
     pub coming: usize,
 }
 
+#[derive(Default)]
+struct Waiting {
+    senders: Vec<Waker>,
+    ending: Vec<Waker>,
+}
+
 impl<E: Endpoint<Slot = Slot>> State<E> {
     pub(crate) fn new(endpoint: E) -> Self {
         Self {
             endpoint,
-            senders: Vec::new(),
-            ending: Vec::new(),
+            waiting: None,
             ended: None,
             blocked: false,
             coming: 0,
@@ -71,12 +77,23 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         self.endpoint.link()
     }
 
+    /// Leaves memory to others that an idle connection does not need.
+    pub(crate) fn rest(&mut self) {
+        // A thread that ends takes none.
+        let _ = ROOM.try_with(|room| self.link().leave_room(room));
+    }
+
+    fn borrow_room(&mut self) {
+        let _ = ROOM.try_with(|room| self.link().borrow_room(room));
+    }
+
     /// Handles all that has come and all that has run out of time, up to the next call.
     pub(crate) fn next_call(
         &mut self,
         now: Instant,
         woken: &mut Woken,
     ) -> Result<Option<server::Call>> {
+        self.borrow_room();
         loop {
             match self.endpoint.poll(now)? {
                 Some(Event::Readable(slot)) => {
@@ -103,7 +120,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     /// for room.
     #[cfg(feature = "blocking")]
     pub(crate) fn wake_with_senders(&mut self, waker: &Waker) {
-        register(&mut self.senders, waker);
+        register(&mut self.waiting().senders, waker);
     }
 
     /// A thread is about to sleep. Says whether it is the reader of the stream, and will be
@@ -125,10 +142,15 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         }
     }
 
+    fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
     fn wake_senders(&mut self, woken: &mut Woken) {
-        self.senders
-            .drain(..)
-            .for_each(|sender| woken.wake(Some(sender)));
+        if let Some(waiting) = &mut self.waiting {
+            let senders = waiting.senders.drain(..);
+            senders.for_each(|sender| woken.wake(Some(sender)));
+        }
     }
 
     /// Takes note of how much of the output that was taken is not written yet.
@@ -147,9 +169,10 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
             woken.end(slot);
         }
         self.wake_senders(woken);
-        self.ending
-            .drain(..)
-            .for_each(|waker| woken.wake(Some(waker)));
+        if let Some(waiting) = self.waiting.take() {
+            let ending = waiting.ending.into_iter();
+            ending.for_each(|waker| woken.wake(Some(waker)));
+        }
     }
 
     /// Why the connection has ended, once it has.
@@ -161,7 +184,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         if let Some(error) = &self.ended {
             return Poll::Ready(error.clone());
         }
-        register(&mut self.ending, cx.waker());
+        register(&mut self.waiting().ending, cx.waker());
         Poll::Pending
     }
 
@@ -190,7 +213,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     #[cold]
     fn wait_for_room(&mut self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.endpoint.check_sending(id)?;
-        register(&mut self.senders, cx.waker());
+        register(&mut self.waiting().senders, cx.waker());
         Poll::Pending
     }
 
@@ -457,6 +480,7 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
             ..Slot::default()
         };
         let id = self.with_state(Flush::Now, |state| {
+            state.borrow_room();
             state.endpoint.open_with(call, crate::clock::now, slot)
         })?;
         if reader.is_some() {

@@ -38,15 +38,31 @@ pub struct Context {
     deadline: Option<Instant>,
     metadata: Option<Arc<Metadata>>,
     cancellation: Cancellation,
-    connection: Option<Arc<Connected>>,
+    connection: Connected,
 }
 
 /// What is known of the connection that a call has come in on.
-#[derive(Default)]
-pub(crate) struct Connected {
-    pub(crate) peer: Option<Peer>,
-    /// What the server's handshake has found.
-    pub(crate) handshake: Option<Box<dyn Any + Send + Sync>>,
+#[derive(Clone, Default)]
+pub(crate) enum Connected {
+    #[default]
+    Unknown,
+    Peer(Peer),
+    /// The peer, if it is known, and what the server's handshake has found.
+    Greeted(Arc<(Option<Peer>, Box<dyn Any + Send + Sync>)>),
+}
+
+impl Connected {
+    pub(crate) fn to(peer: Option<Peer>) -> Self {
+        peer.map_or(Self::Unknown, Self::Peer)
+    }
+
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        match self {
+            Self::Unknown => None,
+            Self::Peer(peer) => Some(peer),
+            Self::Greeted(greeted) => greeted.0.as_ref(),
+        }
+    }
 }
 
 /// Who is at the other end of a Unix socket, as the kernel knows it: the process that
@@ -118,7 +134,7 @@ impl Context {
         deadline: Option<Instant>,
         metadata: Metadata,
         call: CallRef,
-        connection: Option<Arc<Connected>>,
+        connection: Connected,
     ) -> Self {
         Self {
             deadline,
@@ -208,13 +224,16 @@ impl Context {
     /// Who called, where the connection tells: on Unix sockets. A caller's own
     /// context has none.
     pub fn peer(&self) -> Option<&Peer> {
-        self.connection.as_ref()?.peer.as_ref()
+        self.connection.peer()
     }
 
     /// What the server's handshake has found out about
     /// the connection, if it gave a `T`.
     pub fn handshake<T: 'static>(&self) -> Option<&T> {
-        self.connection.as_ref()?.handshake.as_ref()?.downcast_ref()
+        match &self.connection {
+            Connected::Greeted(greeted) => greeted.1.downcast_ref(),
+            _ => None,
+        }
     }
 
     /// What a call with this context has to watch for; nothing, if it can't be cancelled.

@@ -33,6 +33,11 @@ impl<T> Series<T> {
         self.len == 0
     }
 
+    /// How many values there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.capacity()
+    }
+
     /// Adds a value, whose key is greater than those of all that were added before.
     pub(crate) fn push(&mut self, key: u64, value: T) {
         debug_assert!(self.places.last().is_none_or(|(last, _)| *last < key));

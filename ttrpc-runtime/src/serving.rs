@@ -174,21 +174,24 @@ impl Serving {
         server::Connection::new(self.settings.limits.clone())
     }
 
-    /// Lets a peer in; gives what its calls are told about it, if there is anything.
-    pub(crate) fn greet(&self, peer: Option<Peer>) -> Result<Option<Arc<Connected>>> {
-        let handshake = match &self.settings.handshake {
-            Some(handshake) => Some(handshake(peer.as_ref())?),
-            None => None,
-        };
-        let known = peer.is_some() || handshake.is_some();
-        Ok(known.then(|| Arc::new(Connected { peer, handshake })))
+    /// Lets a peer in, unless that has been done.
+    pub(crate) fn greet(&self, connected: &mut Connected) -> Result<()> {
+        match (&self.settings.handshake, &*connected) {
+            (None, _) | (_, Connected::Greeted(_)) => {}
+            (Some(handshake), _) => {
+                let peer = connected.peer().copied();
+                let found = handshake(peer.as_ref())?;
+                *connected = Connected::Greeted(Arc::new((peer, found)));
+            }
+        }
+        Ok(())
     }
 
     /// Gives a call to its service; `None` where it is answered already.
     pub(crate) fn start(
         self: &Arc<Self>,
         connection: Arc<dyn Answers>,
-        connected: Option<Arc<Connected>>,
+        connected: Connected,
         call: server::Call,
     ) -> Option<Running> {
         let server::Call {

@@ -247,6 +247,7 @@ where
             }
             let has_work = link.has_output() | link.take_attention();
             if !has_work && poll_timer(timer, link.timeout(), cx).is_pending() {
+                shared.state.rest();
                 shared.asleep = true;
                 shared.driver.clone_from(cx.waker());
                 return Poll::Pending;

@@ -176,7 +176,7 @@ impl Server {
         let dispatch = Dispatcher {
             server: self.clone(),
             _place: place,
-            peer: Greeted::No(peer),
+            connected: Connected::to(peer),
         };
         Driver::new(connection, io, dispatch)
     }
@@ -213,22 +213,12 @@ impl fmt::Debug for Server {
 struct Dispatcher {
     server: Server,
     _place: Place,
-    peer: Greeted,
-}
-
-/// The peer of a connection.
-enum Greeted {
-    /// The handshake is still to be made.
-    No(Option<Peer>),
-    Yes(Option<Arc<Connected>>),
+    connected: Connected,
 }
 
 impl Dispatch<server::Connection<Slot>> for Dispatcher {
     fn begin(&mut self) -> Result<()> {
-        if let Greeted::No(peer) = self.peer {
-            self.peer = Greeted::Yes(self.server.serving.greet(peer)?);
-        }
-        Ok(())
+        self.server.serving.greet(&mut self.connected)
     }
 
     fn start(
@@ -239,11 +229,7 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
         let id = call.id;
         let answers = Arc::clone(connection) as Arc<dyn Answers>;
         let serving = &self.server.serving;
-        let connected = match &self.peer {
-            Greeted::Yes(connected) => connected.clone(),
-            Greeted::No(_) => None,
-        };
-        let Some(mut running) = serving.start(answers, connected, call) else {
+        let Some(mut running) = serving.start(answers, self.connected.clone(), call) else {
             return;
         };
         // The task polls it again as soon as it runs, so that no wake-up is lost.

@@ -29,7 +29,7 @@ pub(super) struct Home {
     serving: Arc<Serving>,
     peer: Option<Peer>,
     /// What the handshake has found, once it was made.
-    greeted: OnceLock<Option<Arc<Connected>>>,
+    greeted: OnceLock<Connected>,
 }
 
 /// What the hub is asked to watch a connection for.
@@ -55,9 +55,10 @@ impl Home {
     /// Makes the handshake, unless that has been done.
     fn greet(&self) -> Result<()> {
         if !self.is_greeted() {
-            let greeted = self.serving.greet(self.peer)?;
+            let mut connected = Connected::to(self.peer);
+            self.serving.greet(&mut connected)?;
             // Nobody else does it at the same time: one thread serves a connection.
-            let _ = self.greeted.set(greeted);
+            let _ = self.greeted.set(connected);
         }
         Ok(())
     }
@@ -124,6 +125,7 @@ impl Host for Home {
         if shared.state.ended().is_some() {
             return Ok(());
         }
+        shared.state.rest();
         if let Some(at) = shared.state.link().timeout() {
             if shared.registration.timer.is_none_or(|timer| at < timer) {
                 let instead = shared.registration.timer.replace(at);
@@ -208,7 +210,7 @@ impl Connection<Home> {
     /// Gives a call to its service; `None` where it is answered already.
     fn start(self: &Arc<Self>, call: server::Call) -> Option<Running> {
         let answers = Arc::clone(self) as Arc<dyn Answers>;
-        let connected = self.host.greeted.get().cloned().flatten();
+        let connected = self.host.greeted.get().cloned().unwrap_or_default();
         self.host.serving.start(answers, connected, call)
     }
 

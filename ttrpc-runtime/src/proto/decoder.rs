@@ -48,7 +48,7 @@ pub struct Decoder {
     chunk_len: usize,
     chunk_number: u64,
     /// A large frame, and its data when that is not being read.
-    large: Option<(Header, Option<Body>)>,
+    large: Option<Box<(Header, Option<Body>)>>,
     /// Bytes of an oversize frame that are yet to be dropped.
     skip: usize,
     /// Whether the last frame was a large one.
@@ -116,7 +116,7 @@ impl Decoder {
     /// The large frame that is to be read now, if one is; to be given back by
     /// [`push_body`](Self::push_body) once nothing is missing.
     pub fn take_body(&mut self) -> Option<Body> {
-        self.large.as_mut().and_then(|(_, body)| body.take())
+        self.large.as_deref_mut()?.1.take()
     }
 
     /// How much is to be read at once where there is no large frame: `most`, or less.
@@ -130,7 +130,7 @@ impl Decoder {
 
     /// Takes what was read of a large frame.
     pub fn push_body(&mut self, body: Body) {
-        if let Some((_, place)) = &mut self.large {
+        if let Some((_, place)) = self.large.as_deref_mut() {
             *place = Some(body);
         }
     }
@@ -144,7 +144,7 @@ impl Decoder {
             read = &read[skipped..];
             if let Some((frames, header, data)) = split_large(read) {
                 let body = Body::begun(header.length as usize, data, self.longest);
-                self.large = Some((header, Some(body)));
+                self.large = Some(Box::new((header, Some(body))));
                 read = frames;
             }
             Bytes::copy_from_slice(read)
@@ -160,7 +160,7 @@ impl Decoder {
         let is_whole = |(_, body): &(Header, Option<Body>)| {
             body.as_ref().is_some_and(|body| body.missing() == 0)
         };
-        self.chunk.len() >= HEADER_LEN || self.large.as_ref().is_some_and(is_whole)
+        self.chunk.len() >= HEADER_LEN || self.large.as_deref().is_some_and(is_whole)
     }
 
     /// Whether a frame has begun and not ended.
@@ -230,7 +230,7 @@ impl Decoder {
         if len > OWN_BUFFER_LEN {
             let chunk = std::mem::take(&mut self.chunk);
             let body = Body::begun(len, &chunk[HEADER_LEN..], self.longest);
-            self.large = Some((header, Some(body)));
+            self.large = Some(Box::new((header, Some(body))));
         } else {
             self.compact();
         }
@@ -239,7 +239,7 @@ impl Decoder {
 
     /// The large frame, if that has come whole. Frames in the chunk have come before it.
     fn take_large(&mut self) -> Option<Frame> {
-        let (header, body) = self.large.as_mut()?;
+        let (header, body) = self.large.as_deref_mut()?;
         let Body { data, .. } = body.take_if(|body| body.missing() == 0)?;
         let header = *header;
         self.large = None;

@@ -1,5 +1,6 @@
 //! What both ends of a connection have in common: bytes in, bytes out, streams, time.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +16,13 @@ use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::timers::Timers;
 
+/// Room for more streams than that is given back.
+const KEPT_STREAMS: usize = 64;
+
+/// Room for streams, without any.
+#[derive(Debug, Default)]
+pub(crate) struct StreamRoom<S>(Streams<S>);
+
 /// The shared part of [`server::Connection`](super::server::Connection) and
 /// [`client::Connection`](super::client::Connection).
 #[derive(Debug)]
@@ -28,15 +36,22 @@ pub struct Link<S> {
     writing: usize,
     /// The deadlines of the streams that have one.
     deadlines: Timers,
-    /// The stream whose full inbox keeps the connection from being read, until when.
-    stalled: Option<(StreamId, Instant)>,
-    /// Until when the frame that has begun has to have ended.
-    frame_deadline: Option<Instant>,
+    /// What is waited for, and until when, before the next frame can be looked at.
+    next: Option<(Next, Instant)>,
     attention: bool,
     draining: bool,
     /// Whether somebody reads at this moment.
     #[cfg(feature = "blocking")]
     being_read: bool,
+}
+
+/// What is waited for before the next frame can be looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    /// The rest of the frame, which has begun.
+    Rest,
+    /// The reader of a stream, whose full inbox keeps the connection from being read.
+    Reader(StreamId),
 }
 
 /// What time has run out.
@@ -54,8 +69,7 @@ impl<S: Default> Link<S> {
             streams: Streams::default(),
             writing: 0,
             deadlines: Timers::default(),
-            stalled: None,
-            frame_deadline: None,
+            next: None,
             attention: false,
             draining: false,
             #[cfg(feature = "blocking")]
@@ -127,6 +141,23 @@ impl<S: Default> Link<S> {
         self.backlog() < self.limits.backlog_bytes
     }
 
+    /// Takes over room for streams, if it has none.
+    pub(crate) fn borrow_room(&mut self, spare: &Cell<StreamRoom<S>>) {
+        if self.streams.capacity() == 0 {
+            self.streams = spare.take().0;
+        }
+    }
+
+    /// Leaves its room for streams to others, while it has no stream.
+    pub(crate) fn leave_room(&mut self, spare: &Cell<StreamRoom<S>>) {
+        if self.streams.is_empty() && self.streams.capacity() > 0 {
+            let room = std::mem::take(&mut self.streams);
+            if room.capacity() <= KEPT_STREAMS {
+                spare.set(StreamRoom(room));
+            }
+        }
+    }
+
     /// How many streams there are.
     pub fn streams(&self) -> usize {
         self.streams.len()
@@ -180,8 +211,7 @@ impl<S: Default> Link<S> {
     #[inline(never)]
     pub fn timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| at);
-        let stalled = self.stalled.map(|(_, at)| at);
-        earliest(earliest(deadline, stalled), self.frame_deadline)
+        earliest(deadline, self.next.map(|(_, at)| at))
     }
 
     /// Whether frames are to be looked at: a full inbox forbids it, and somebody who reads.
@@ -190,7 +220,7 @@ impl<S: Default> Link<S> {
         if self.being_read {
             return false;
         }
-        self.stalled.is_none()
+        !self.is_stalled()
     }
 
     /// The next frame, if it lies whole in what was read: the quick way of most.
@@ -200,7 +230,7 @@ impl<S: Default> Link<S> {
             return None;
         }
         let frame = self.decoder.next_whole()?;
-        self.frame_deadline = None;
+        self.next = None;
         Some(frame)
     }
 
@@ -210,9 +240,10 @@ impl<S: Default> Link<S> {
             return Ok(None);
         }
         let incoming = self.decoder.decode()?;
-        self.frame_deadline = match (&incoming, self.limits.frame_timeout) {
+        self.next = match (&incoming, self.limits.frame_timeout) {
             (None, Some(timeout)) if self.decoder.is_mid_frame() => {
-                self.frame_deadline.or_else(|| now.checked_add(timeout))
+                let until = || Some((Next::Rest, now.checked_add(timeout)?));
+                self.next.or_else(until)
             }
             _ => None,
         };
@@ -221,24 +252,27 @@ impl<S: Default> Link<S> {
 
     /// Stops the time of the frame that has begun, while this end does not read.
     pub(super) fn stop_frame_time(&mut self) {
-        self.frame_deadline = None;
+        self.next = self.next.filter(|(next, _)| *next != Next::Rest);
     }
 
     /// Whether bytes may be read, as far as full inboxes go.
     pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.is_some()
+        matches!(self.next, Some((Next::Reader(_), _)))
     }
 
     /// The next thing that has taken too long.
     pub(super) fn expire(&mut self, now: Instant) -> Result<Option<Expired>> {
-        if self.frame_deadline.is_some_and(|at| at <= now) {
-            return Err(Error::protocol(
-                "the peer has not ended a frame in the time given",
-            ));
-        }
-        if let Some((id, _)) = self.stalled.filter(|(_, at)| *at <= now) {
-            self.unstall(id);
-            return Ok(Some(Expired::Stalled(id)));
+        match self.next.filter(|(_, at)| *at <= now) {
+            Some((Next::Rest, _)) => {
+                return Err(Error::protocol(
+                    "the peer has not ended a frame in the time given",
+                ));
+            }
+            Some((Next::Reader(id), _)) => {
+                self.unstall(id);
+                return Ok(Some(Expired::Stalled(id)));
+            }
+            None => {}
         }
         let due = self.deadlines.pop_due(now);
         Ok(due.map(|(_, id)| Expired::Deadline(StreamId::new(id as u32))))
@@ -271,7 +305,7 @@ impl<S: Default> Link<S> {
     /// Removes all streams and gives their slots back.
     pub(super) fn close_all(&mut self) -> Vec<S> {
         self.deadlines.clear();
-        self.stalled = None;
+        self.next = None;
         self.streams.take_all().map(Stream::into_slot).collect()
     }
 
@@ -291,9 +325,8 @@ impl<S: Default> Link<S> {
         if !flags.contains(Flags::NO_DATA) {
             let most = self.limits.inbox_bytes;
             if !stream.inbox.push(frame.data, frame.memory, most) {
-                self.stalled = now
-                    .checked_add(self.limits.stall_timeout)
-                    .map(|at| (id, at));
+                let until = now.checked_add(self.limits.stall_timeout);
+                self.next = until.map(|at| (Next::Reader(id), at));
             }
         }
         if flags.contains(Flags::REMOTE_CLOSED) {
@@ -305,8 +338,8 @@ impl<S: Default> Link<S> {
     }
 
     pub(super) fn unstall(&mut self, id: StreamId) {
-        if self.stalled.is_some_and(|(stalled, _)| stalled == id) {
-            self.stalled = None;
+        if self.next.is_some_and(|(next, _)| next == Next::Reader(id)) {
+            self.next = None;
             self.attention = true;
         }
     }

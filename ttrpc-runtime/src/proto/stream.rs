@@ -237,6 +237,11 @@ impl<S> Streams<S> {
         self.0.is_empty()
     }
 
+    /// How many streams there is room for.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Adds a stream whose id is greater than that of any before it.
     pub fn open(&mut self, id: StreamId, stream: Stream<S>) {
         self.0.push(key(id), stream);
