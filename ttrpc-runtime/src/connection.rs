@@ -38,7 +38,7 @@ thread_local! {
 }
 
 /// Pieces of output that are written at once, at most.
-pub(crate) const MAX_SLICES: usize = 16;
+pub(crate) const MAX_SLICES: usize = 64;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

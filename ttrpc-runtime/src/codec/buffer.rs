@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 /// Shared bytes from this on stay where they are: what is sent are they themselves.
-pub(crate) const SHARED_LEN: usize = 16 << 10;
+pub(crate) const SHARED_LEN: usize = 4 << 10;
 
 /// What is written by a function is from this on written to a `Vec` of its own: what is
 /// behind it need not move when it comes or goes.
@@ -43,7 +43,7 @@ impl Buffer {
         self.run.extend_from_slice(bytes);
     }
 
-    /// Appends shared bytes: from 16 KiB on they are not copied but kept until they have
+    /// Appends shared bytes: from 4 KiB on they are not copied but kept until they have
     /// been sent.
     pub fn put_bytes(&mut self, bytes: &Bytes) {
         if bytes.len() < SHARED_LEN {
