@@ -233,7 +233,7 @@ impl<H: Host> Connection<H> {
     #[inline(never)]
     fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.state.link().discard();
-        shared.output = Output::default();
+        shared.output.discard();
         shared.state.blocked = false;
         for follower in shared.followers.take() {
             after.woken.wake(Some(follower));
