@@ -195,7 +195,6 @@ impl<H: Host> Connection<H> {
         }))
     }
 
-    #[inline(never)]
     pub(super) fn lock(&self) -> Guard<'_, H> {
         // Nothing panics under this lock but a message that encodes itself; what that
         // has left behind is dropped with the connection at the latest.
