@@ -195,7 +195,6 @@ impl<H: Host> Connection<H> {
         }))
     }
 
-    #[inline(never)]
     pub(super) fn lock(&self) -> Guard<'_, H> {
         // Nothing panics under this lock but a message that encodes itself; what that
         // has left behind is dropped with the connection at the latest.
@@ -233,7 +232,7 @@ impl<H: Host> Connection<H> {
     #[inline(never)]
     fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
         shared.state.link().discard();
-        shared.output = Output::default();
+        shared.output.discard();
         shared.state.blocked = false;
         for follower in shared.followers.take() {
             after.woken.wake(Some(follower));

@@ -327,7 +327,8 @@ impl Pool {
                 Some(Job::Serve(connection)) if connection.host.is_greeted() => {
                     taken.push(connection);
                 }
-                other => jobs.queue.extend(other),
+                Some(other) => jobs.queue.push_back(other),
+                None => {}
             }
         }
         self.waiting.store(jobs.queue.len(), Ordering::Relaxed);

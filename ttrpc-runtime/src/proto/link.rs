@@ -120,7 +120,7 @@ impl<S: Default> Link<S> {
 
     /// Drops what waits to be written: nobody is to get it.
     pub fn discard(&mut self) {
-        self.output = Output::default();
+        self.output.discard();
         self.writing = 0;
     }
 

@@ -50,6 +50,12 @@ pub(super) struct Data<'a, B, A> {
 }
 
 impl Output {
+    /// Drops all that waits.
+    #[inline(never)]
+    pub(crate) fn discard(&mut self) {
+        *self = Self::default();
+    }
+
     /// How many bytes wait.
     pub fn len(&self) -> usize {
         let len = |queue: &Queue| queue.buffer.len() - queue.written;
