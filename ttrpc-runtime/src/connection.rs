@@ -220,6 +220,8 @@ pub(crate) enum Room {
 pub(crate) enum Flush {
     /// It is written at once.
     Now,
+    /// It is written at once, or by others on their way: whoever queued it waits for a reply.
+    Reply,
     /// It is written at once, and what the peer has to say is looked at: who feeds a stream
     /// may not wait for anything for long.
     Look,
@@ -428,7 +430,11 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
     }
 
     fn open(&self, call: &client::Call<'_>, now: Instant) -> Result<StreamId> {
-        self.with_state(Flush::Now, |state| state.endpoint.open(call, now))
+        let flush = match call.kind {
+            CallKind::Unary => Flush::Reply,
+            _ => Flush::Now,
+        };
+        self.with_state(flush, |state| state.endpoint.open(call, now))
     }
 
     #[cfg(feature = "blocking")]
