@@ -1,0 +1,185 @@
+//! Whoever takes much leaves enough to others: streams of one connection, and connections of
+//! one server. The same for both flavours.
+
+#![cfg(all(feature = "tokio", feature = "blocking"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "blocking/peer.rs"]
+#[allow(dead_code)]
+mod peer;
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{Listener, Result, blocking};
+
+use self::peer::Peer;
+
+const SERVICE: &str = "test.Fair";
+const LARGE: usize = (4 << 20) - 1024;
+
+/// Flags of a request for a stream of replies.
+const NO_MORE_REQUESTS: u8 = 1;
+
+/// The type of a frame with a message.
+const DATA: u8 = 3;
+
+fn large(count: usize) -> impl Iterator<Item = Bytes> + Send + 'static {
+    let reply = Bytes::from(vec![7; LARGE]);
+    (0..count).map(move |_| reply.clone())
+}
+
+struct OfTasks;
+
+impl ttrpc_runtime::Service for OfTasks {
+    fn name(&self) -> &'static str {
+        SERVICE
+    }
+
+    fn call(&self, call: ttrpc_runtime::Call) -> ttrpc_runtime::Reply {
+        use ttrpc_runtime::Streaming;
+        match call.method() {
+            "Small" => call.unary(Raw, async |_, request: Bytes| Ok(request)),
+            "Large" => call.unary(Raw, async |_, _: Bytes| Ok(large(1).next().unwrap())),
+            "Larges" => call.server_streaming(Raw, async |_, request: Bytes| -> Result<_> {
+                Ok(Streaming::from_iter(large(request.len())))
+            }),
+            _ => call.unimplemented(),
+        }
+    }
+}
+
+struct OfThreads;
+
+impl blocking::Service for OfThreads {
+    fn name(&self) -> &'static str {
+        SERVICE
+    }
+
+    fn call(&self, call: blocking::Call) -> blocking::Reply {
+        use blocking::Streaming;
+        match call.method() {
+            "Small" => call.unary(Raw, |_, request: Bytes| Ok(request)),
+            "Large" => call.unary(Raw, |_, _: Bytes| Ok(large(1).next().unwrap())),
+            "Larges" => call.server_streaming(Raw, |_, request: Bytes| -> Result<_> {
+                Ok(Streaming::from_iter(large(request.len())))
+            }),
+            _ => call.unimplemented(),
+        }
+    }
+}
+
+/// Runs a test against a server of each flavour, as whoever connects to it.
+fn with_each(name: &str, test: impl Fn(&dyn Fn() -> Peer)) {
+    let address = |flavour| {
+        let file = format!("ttrpc-{name}-{flavour}-{}.sock", std::process::id());
+        format!("unix://{}", std::env::temp_dir().join(file).display())
+    };
+    let run = |address: &str| {
+        let path = address.strip_prefix("unix://").unwrap();
+        test(&|| {
+            let socket = UnixStream::connect(path).unwrap();
+            let patience = Some(Duration::from_secs(30));
+            socket.set_read_timeout(patience).unwrap();
+            Peer(socket)
+        });
+    };
+
+    let tasks = address("tasks");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let listener = Listener::bind(tasks.as_str()).unwrap();
+    let server = ttrpc_runtime::Server::builder()
+        .service(OfTasks)
+        .build()
+        .unwrap();
+    let serving = server.clone();
+    let thread = thread::spawn(move || runtime.block_on(serving.serve(listener)));
+    run(&tasks);
+    server.close();
+    thread.join().unwrap().unwrap();
+
+    let threads = address("threads");
+    let listener = Listener::bind(threads.as_str()).unwrap();
+    let server = blocking::Server::builder()
+        .service(OfThreads)
+        .build()
+        .unwrap();
+    let serving = server.clone();
+    let thread = thread::spawn(move || serving.serve(listener));
+    run(&threads);
+    server.close();
+    thread.join().unwrap().unwrap();
+}
+
+/// How many frames of the stream come before the answer to another call.
+fn frames_before(peer: &mut Peer, id: u32) -> usize {
+    let mut before = 0;
+    while let Some((of, ..)) = peer.next() {
+        if of == id {
+            return before;
+        }
+        before += 1;
+    }
+    panic!("the answer never came");
+}
+
+#[test]
+fn a_small_reply_waits_for_the_large_frame_under_way_and_the_one_behind_it_at_most() {
+    with_each("stream", |connect| {
+        let mut peer = connect();
+        peer.request(1, NO_MORE_REQUESTS, SERVICE, "Larges", &[0; 20], 0);
+        // The first frame is under way, and the server can't get on.
+        assert_eq!(
+            peer.next().map(|(id, kind, ..)| (id, kind)),
+            Some((1, DATA))
+        );
+        peer.request(3, 0, SERVICE, "Small", b"small", 0);
+        let before = frames_before(&mut peer, 3);
+        assert!(before <= 3, "{before} large frames before a small one");
+    });
+}
+
+#[test]
+fn a_small_reply_waits_for_the_one_large_reply_before_it() {
+    with_each("reply", |connect| {
+        let mut peer = connect();
+        peer.request(1, 0, SERVICE, "Large", b"", 0);
+        peer.request(3, 0, SERVICE, "Small", b"small", 0);
+        peer.request(5, 0, SERVICE, "Large", b"", 0);
+        let before = frames_before(&mut peer, 3);
+        assert!(before <= 1, "{before} large frames before a small one");
+    });
+}
+
+#[test]
+fn a_connection_that_never_pauses_leaves_others_their_turn() {
+    with_each("flood", |connect| {
+        let mut flood = connect();
+        let mut drain = Peer(flood.0.try_clone().unwrap());
+        let enough = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for id in (1..).step_by(2) {
+                    if enough.load(Ordering::Relaxed) {
+                        return flood.0.shutdown(std::net::Shutdown::Write).unwrap();
+                    }
+                    flood.request(id, 0, SERVICE, "Small", &[0; 2048], 0);
+                }
+            });
+            scope.spawn(|| while drain.next().is_some() {});
+            let mut other = connect();
+            for id in (1..200).step_by(2) {
+                other.request(id, 0, SERVICE, "Small", b"small", 0);
+                assert_eq!(other.response(), Some((id, 0)));
+            }
+            enough.store(true, Ordering::Relaxed);
+        });
+    });
+}
