@@ -80,17 +80,26 @@ pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
     })
 }
 
+/// A socket of a task, which others may share.
+#[cfg(feature = "tokio")]
+pub(crate) trait Stream: AsFd + AsRawFd + Unpin {}
+
+#[cfg(feature = "tokio")]
+impl Stream for std::os::unix::net::UnixStream {}
+#[cfg(feature = "tokio")]
+impl Stream for std::sync::Arc<std::os::unix::net::UnixStream> {}
+
 /// Tells the runtime of a socket.
 #[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
-pub(crate) fn register(
-    stream: std::os::unix::net::UnixStream,
+pub(crate) fn register<S: Stream>(
+    stream: S,
     interest: tokio::io::Interest,
-) -> io::Result<tokio::io::unix::AsyncFd<std::os::unix::net::UnixStream>> {
+) -> io::Result<tokio::io::unix::AsyncFd<S>> {
     use tokio::io::unix::AsyncFd;
 
-    // SAFETY: a `UnixStream` owns its descriptor, always gives the same one, and closes
-    // it only when it is dropped.
+    // SAFETY: a `UnixStream`, shared or not, owns its descriptor, always gives the same one,
+    // and closes it only when it is dropped.
     unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(io::Error::from)
 }
 

@@ -289,3 +289,30 @@ async fn a_frame_that_does_not_end_in_time_closes_the_connection() {
         assert!(serving.await.unwrap().unwrap_err().is_protocol());
     }
 }
+
+/// Where a call is alone it writes itself; what the socket does not take comes before what
+/// others queue meanwhile.
+#[tokio::test]
+async fn a_request_that_its_socket_takes_in_parts_arrives_whole() {
+    let path = socket("parts");
+    let listener = Listener::bind(&path).unwrap();
+    tokio::spawn(async move { server().serve(listener).await });
+    let client = Client::connect(&path).await.unwrap();
+    // With a deadline the task has to run anyway, to wait for that.
+    let call = async |request: &Bytes| {
+        let ctx = Context::new();
+        let reply = client.unary(Raw, &ctx, "test.Echo", "Echo", request.clone());
+        let reply: Result<Bytes> = tokio::time::timeout(Duration::from_secs(20), reply)
+            .await
+            .expect("it waits for ever");
+        reply.unwrap()
+    };
+    let second = Bytes::from_static(b"second");
+    for len in [0, 1000, 1 << 20, 3 << 20] {
+        let large = Bytes::from((0..len).map(|i| (i % 251) as u8).collect::<Vec<_>>());
+        assert!(call(&large).await == large);
+        let replies = tokio::join!(call(&large), call(&second));
+        assert!(replies.0 == large);
+        assert_eq!(replies.1, second);
+    }
+}

@@ -1,6 +1,7 @@
 //! The client of the asynchronous flavour.
 
 use std::fmt;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -199,7 +200,8 @@ impl ClientBuilder {
     {
         let address = address.try_into().map_err(Into::into)?;
         let settings = self.settings;
-        let first = open(&settings, transport::connect(&address).await?);
+        let (io, socket) = transport::connect(&address).await?;
+        let first = open(&settings, io, Some(socket));
         if !settings.reconnect {
             let calls = Calls::over(first, settings);
             return Ok(Client { calls });
@@ -207,7 +209,10 @@ impl ClientBuilder {
         let again = settings.clone();
         let connect = Box::new(move || {
             let (address, settings) = (address.clone(), again.clone());
-            Box::pin(async move { Ok(open(&settings, transport::connect(&address).await?)) }) as _
+            Box::pin(async move {
+                let (io, socket) = transport::connect(&address).await?;
+                Ok(open(&settings, io, Some(socket)))
+            }) as _
         });
         let calls = Calls::again(first, settings, connect);
         Ok(Client { calls })
@@ -218,7 +223,7 @@ impl ClientBuilder {
     /// # Panics
     /// Outside of a tokio runtime: a task is spawned that drives the connection.
     pub fn over(self, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Client {
-        let calls = Calls::over(open(&self.settings, io), self.settings);
+        let calls = Calls::over(open(&self.settings, io, None), self.settings);
         Client { calls }
     }
 }
@@ -229,12 +234,13 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-/// Starts to drive a connection.
+/// Starts to drive a connection, to whose socket callers may write themselves if it is given.
 fn open(
     settings: &Settings,
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    socket: Option<Arc<UnixStream>>,
 ) -> OpenConnection {
-    let connection = Connection::new(settings.endpoint());
+    let connection = Connection::new(settings.endpoint(), socket);
     let driver = Driver::new(Arc::clone(&connection), io, NoCalls);
     match &settings.on_close {
         None => drop(tokio::spawn(driver)),

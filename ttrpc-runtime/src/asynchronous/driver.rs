@@ -1,12 +1,14 @@
 //! One connection of the asynchronous flavour: a task that drives either end of the
 //! protocol over a byte stream.
 //!
-//! The task alone reads and writes. Whoever calls, answers or streams appends to the
-//! output under the connection's lock and wakes the task if it sleeps, so that all that
-//! is ready at a time leaves in one write.
+//! The task alone reads. Whoever calls, answers or streams appends to the output under the
+//! connection's lock and wakes the task if it sleeps, so that all that is ready at a time
+//! leaves in one write. Only the one call that there is writes its request itself: nothing
+//! could leave with it.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -22,6 +24,7 @@ use crate::connection::{
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Body, Endpoint, Output, server};
+use crate::socket;
 
 /// Bytes that the task reads before others have their turn: those that wait for what has
 /// come, and other connections. More would pile up.
@@ -37,15 +40,49 @@ struct Shared<E> {
     /// The task that drives it, and whether it sleeps.
     driver: Waker,
     asleep: bool,
+    direct: Option<Box<Direct>>,
+}
+
+/// How a caller writes without the task.
+struct Direct {
+    socket: Arc<UnixStream>,
+    /// What the socket did not take, for the task.
+    left: Output,
+}
+
+impl<E: Endpoint<Slot = Slot>> Shared<E> {
+    /// Writes what waits, if it is of the only call and the task sleeps; says whether the task
+    /// need not do it.
+    fn write_directly(&mut self) -> bool {
+        let link = self.state.link();
+        let Some(direct) = &mut self.direct else {
+            return false;
+        };
+        if !self.asleep || link.streams() > 1 {
+            return false;
+        }
+        link.take_output(&mut direct.left);
+        if let Some(bytes) = direct.left.as_slice() {
+            // What goes wrong the task will find, too.
+            let sent = socket::send(&direct.socket, &[IoSlice::new(bytes)], 0);
+            direct.left.advance(sent.unwrap_or(0));
+        }
+        let left = direct.left.len();
+        link.set_writing(left);
+        left == 0
+    }
 }
 
 impl<E: Endpoint<Slot = Slot>> Connection<E> {
-    pub(crate) fn new(endpoint: E) -> Arc<Self> {
+    /// A connection, to whose socket callers may write themselves if it is given.
+    pub(crate) fn new(endpoint: E, socket: Option<Arc<UnixStream>>) -> Arc<Self> {
+        let left = Output::default();
         Arc::new(Self {
             shared: Mutex::new(Shared {
                 state: State::new(endpoint),
                 driver: Waker::noop().clone(),
                 asleep: false,
+                direct: socket.map(|socket| Box::new(Direct { socket, left })),
             }),
         })
     }
@@ -58,10 +95,11 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
 
     /// Sees to what a change of the state has led to.
     #[inline(never)]
-    fn changed(mut shared: MutexGuard<'_, Shared<E>>) {
+    fn changed(mut shared: MutexGuard<'_, Shared<E>>, flush: Flush) {
         // While the task runs it looks for work itself before it sleeps.
         let link = shared.state.link();
-        let has_work = link.has_output() | link.take_attention();
+        let has_work = link.take_attention()
+            || link.has_output() && !(flush == Flush::Reply && shared.write_directly());
         let wakes = has_work && std::mem::take(&mut shared.asleep);
         let driver = wakes.then(|| shared.driver.clone());
         drop(shared);
@@ -78,8 +116,9 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         shared.asleep = false;
         // It keeps the task's memory.
         let driver = std::mem::replace(&mut shared.driver, Waker::noop().clone());
+        let direct = shared.direct.take();
         drop(shared);
-        drop(driver);
+        drop((driver, direct));
         woken.run();
     }
 
@@ -93,10 +132,10 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
     type End = E;
     const THREADS: bool = false;
 
-    fn with_state<R>(&self, _: Flush, f: impl FnOnce(&mut State<E>) -> R) -> R {
+    fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<E>) -> R) -> R {
         let mut shared = self.lock();
         let result = f(&mut shared.state);
-        Self::changed(shared);
+        Self::changed(shared, flush);
         result
     }
 
@@ -188,6 +227,9 @@ where
         let mut shared = connection.lock();
         // Awake: nobody needs to wake this task for what they do.
         shared.asleep = false;
+        if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
+            *output = std::mem::take(&mut direct.left);
+        }
         let (mut now, mut blocked, mut read) = (None, false, 0);
         loop {
             let state = &mut shared.state;
@@ -361,12 +403,13 @@ fn poll_write_some<T: AsyncWrite + Unpin>(
     output: &mut Output,
     cx: &mut Context<'_>,
 ) -> Poll<Result<()>> {
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let used = output.slices(&mut slices);
-    let written = uninterrupted(|| match &slices[..used] {
-        [one] => Pin::new(&mut *io).poll_write(cx, one),
-        several => Pin::new(&mut *io).poll_write_vectored(cx, several),
-    });
+    let written = if let Some(one) = output.as_slice() {
+        uninterrupted(|| Pin::new(&mut *io).poll_write(cx, one))
+    } else {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let used = output.slices(&mut slices);
+        uninterrupted(|| Pin::new(&mut *io).poll_write_vectored(cx, &slices[..used]))
+    };
     match ready!(written).map_err(Error::connection_lost)? {
         0 => Poll::Ready(Err(Error::connection_lost(io::ErrorKind::WriteZero.into()))),
         len => {

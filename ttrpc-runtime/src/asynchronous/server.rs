@@ -170,7 +170,7 @@ impl Server {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let place = self.serving.place();
-        let connection = Connection::new(self.serving.endpoint());
+        let connection = Connection::new(self.serving.endpoint(), None);
         let weak = Arc::downgrade(&connection);
         place.take(weak);
         let dispatch = Dispatcher {

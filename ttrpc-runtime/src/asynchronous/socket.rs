@@ -12,34 +12,34 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::UnixStream;
 
-use crate::socket::{receive_for_task, register, send, would_block};
+use crate::socket::{Stream, receive_for_task, register, send, would_block};
 
-pub(crate) struct Socket {
-    fd: Registered,
+pub(crate) struct Socket<S: Stream = StdUnixStream> {
+    fd: Registered<S>,
 }
 
-enum Registered {
+enum Registered<S: Stream> {
     /// For reading alone.
-    Reading(AsyncFd<StdUnixStream>),
+    Reading(AsyncFd<S>),
     /// A write has blocked before: for both.
-    Both(AsyncFd<StdUnixStream>),
+    Both(AsyncFd<S>),
     /// Registering failed; nothing can be done with it any more.
     Lost,
 }
 
-impl Socket {
-    pub(crate) fn new(stream: UnixStream) -> io::Result<Self> {
-        let fd = register(stream.into_std()?, Interest::READABLE)?;
+impl<S: Stream> Socket<S> {
+    pub(crate) fn new(stream: S) -> io::Result<Self> {
+        let fd = register(stream, Interest::READABLE)?;
         Ok(Self {
             fd: Registered::Reading(fd),
         })
     }
 
-    fn fd(&self) -> io::Result<&AsyncFd<StdUnixStream>> {
+    fn fd(&self) -> io::Result<&AsyncFd<S>> {
         match &self.fd {
             Registered::Reading(fd) | Registered::Both(fd) => Ok(fd),
             Registered::Lost => Err(io::ErrorKind::NotConnected.into()),
@@ -60,7 +60,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: Stream> AsyncRead for Socket<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,7 +84,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: Stream> AsyncWrite for Socket<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -128,6 +128,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.fd()?.get_ref().shutdown(std::net::Shutdown::Write))
+        let socket = SockRef::from(self.fd()?.get_ref());
+        Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
     }
 }

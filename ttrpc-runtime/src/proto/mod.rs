@@ -36,6 +36,7 @@ use bytes::Bytes;
 
 pub use self::decoder::{Body, Decoder, Frame, Incoming};
 pub use self::link::Link;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
 pub(crate) use self::link::StreamRoom;
 #[cfg(feature = "blocking")]
 pub(crate) use self::link::earliest;

@@ -128,6 +128,13 @@ impl Output {
         &mut self.0.get_or_insert_with(spare).buffer
     }
 
+    /// All that waits, where it is one piece.
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        let queue = self.0.as_deref()?;
+        let is_one = queue.buffer.large.is_empty();
+        is_one.then(|| &queue.buffer.run[queue.written..])
+    }
+
     /// The bytes to be written next, in order; says how many of `slices` it has set.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let Some(Queue { buffer, written }) = self.0.as_deref() else {
@@ -185,7 +192,16 @@ impl Output {
     }
 
     /// Says that `len` bytes have been written.
-    pub fn advance(&mut self, mut len: usize) {
+    pub fn advance(&mut self, len: usize) {
+        if len == self.len() {
+            self.give_back();
+        } else {
+            self.advance_in(len);
+        }
+    }
+
+    /// Says that `len` bytes have been written, and some have not.
+    fn advance_in(&mut self, mut len: usize) {
         let Some(Queue { buffer, written }) = self.0.as_deref_mut() else {
             return;
         };
@@ -208,9 +224,6 @@ impl Output {
                 buffer.large.pop_front();
             }
         }
-        if self.is_empty() {
-            self.give_back();
-        }
     }
 
     /// Leaves the memory to the thread's other connections.
@@ -220,6 +233,8 @@ impl Output {
         };
         queue.written = 0;
         queue.buffer.run.clear();
+        queue.buffer.large.clear();
+        queue.buffer.large_len = 0;
         if queue.buffer.run.capacity() > KEPT_LEN {
             queue.buffer.run = Vec::new();
         }
