@@ -241,6 +241,8 @@ fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
 pub(crate) enum Flush {
     /// It is written at once.
     Now,
+    /// It is written at once, or by others on their way: whoever queued it waits for a reply.
+    Reply,
     /// It is written at once, and what the peer has to say is looked at: who feeds a stream
     /// may not wait for anything for long.
     Look,
@@ -479,7 +481,11 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
             reader: reader.cloned(),
             ..Slot::default()
         };
-        let id = self.with_state(Flush::Now, |state| {
+        let flush = match reader {
+            Some(_) => Flush::Reply,
+            None => Flush::Now,
+        };
+        let id = self.with_state(flush, |state| {
             state.borrow_room();
             state.endpoint.open_with(call, crate::clock::now, slot)
         })?;

@@ -6,8 +6,8 @@
 //! [`Host`], which watches all the connections that nobody reads.
 //!
 //! What one read brings may wake many sleepers, each of which has something to say at once.
-//! They are counted until they have come, and as long as some are on their way, what is
-//! queued is left to the last of them, so that one write carries it all.
+//! They are counted until they have come, and as long as some are on their way, requests and
+//! what handlers send is left to the last of them, so that one write carries it all.
 
 mod bytes;
 mod drive;
@@ -27,7 +27,7 @@ use socket2::SockRef;
 pub(super) use self::bytes::Read;
 use self::followers::Followers;
 use super::park;
-use crate::connection::{BoxFuture, Flush, Share, Slot, State, Woken, Work};
+use crate::connection::{BoxFuture, Flush, Share, Slot, State, Woken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Endpoint, Output, server};
@@ -469,7 +469,7 @@ impl<H: Host> Connection<H> {
             self.tear_down(&mut shared, &mut after);
         }
         let later = match flush {
-            Flush::Now | Flush::Look => false,
+            Flush::Now | Flush::Look | Flush::Reply => false,
             Flush::Together => self.is_mine(&shared),
             Flush::No => true,
             Flush::Soon => {
@@ -480,6 +480,11 @@ impl<H: Host> Connection<H> {
             }
         };
         if !later {
+            if H::PASSES_ON && flush != Flush::Reply {
+                // Whoever does not wait can't leave anything to others: there is no host that
+                // sees to what the socket does not take.
+                shared.state.coming = 0;
+            }
             shared = self.flush(shared, false, &mut after);
         }
         if matches!(flush, Flush::Look | Flush::Soon) && !later {
@@ -490,21 +495,5 @@ impl<H: Host> Connection<H> {
         }
         self.tend(&mut shared, &mut after);
         drop(shared);
-    }
-
-    /// Runs something that feeds or answers a stream, until that is over.
-    pub(super) fn run(&self, id: StreamId, work: impl Future<Output = ()>) {
-        let goes_on = || {
-            let mut shared = self.lock();
-            if shared.state.endpoint.check_sending(id).is_err() {
-                return false;
-            }
-            if let Some(slot) = shared.state.link().slot(id) {
-                // Whatever ends the stream drops this, which wakes the thread.
-                slot.work.get_or_insert_with(|| Work::Thread(park::waker()));
-            }
-            true
-        };
-        park::block_on_while(work, None, goes_on);
     }
 }

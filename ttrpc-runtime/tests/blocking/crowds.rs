@@ -1,17 +1,19 @@
 //! Many threads on one connection, which leave in any order.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ttrpc_runtime::blocking::{Client, Streaming};
+use ttrpc_runtime::blocking::{Call, Client, Sender, Server, Streaming};
+use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Limits};
 
+use crate::faults::tiny;
 use crate::peer::Peer;
-use crate::support::{Calls, Pair, bytes, number, patiently, within};
+use crate::support::{Calls, Custom, Pair, bytes, number, patiently, within};
 
 /// The next of some numbers without pattern.
 fn random(state: &mut u64) -> u64 {
@@ -90,10 +92,29 @@ fn where_one_stream_is_not_read() {
     });
 }
 
+/// Whether one of many says something, or does something else at once.
+fn speaks(n: usize) -> bool {
+    n % 3 > 0
+}
+
+/// Sends a frame of each of the streams by one write.
+fn ask(peer: &mut Peer, ids: &[u32]) {
+    let (mine, mut theirs) = UnixStream::pair().unwrap();
+    let mut frames = Peer(mine);
+    for (n, id) in ids.iter().enumerate() {
+        let ask: &[u8] = if speaks(n) { b"say" } else { b"hush" };
+        frames.frame(*id, 3, 0, ask);
+    }
+    drop(frames);
+    let mut together = Vec::new();
+    theirs.read_to_end(&mut together).unwrap();
+    peer.0.write_all(&together).unwrap();
+}
+
 /// Those that are woken together leave what they say to each other, and then may all do
 /// something else.
 #[test]
-fn what_they_leave_to_each_other_is_written() {
+fn of_callers_say_what_they_leave_to_each_other() {
     const THREADS: usize = 80;
     patiently(|| {
         let (here, there) = UnixStream::pair().unwrap();
@@ -107,30 +128,85 @@ fn what_they_leave_to_each_other_is_written() {
                     let (sender, requests) = Streaming::channel(1);
                     let mut replies = client.chat(&Context::new(), requests).unwrap();
                     for _ in 0..20 {
-                        assert_eq!(replies.message().unwrap().unwrap(), "say");
-                        if n % 3 > 0 {
-                            sender.send("said".into()).unwrap();
+                        replies.message().unwrap().unwrap();
+                        match n % 3 {
+                            1 => sender.send("said".into()).unwrap(),
+                            2 => {
+                                let error = client.echo(&Context::new(), "said").unwrap_err();
+                                assert!(error.is_protocol(), "{error}");
+                            }
+                            _ => {}
                         }
                         heard.wait();
                     }
                 });
             }
             let ids: Vec<_> = (0..THREADS).map(|_| peer.next().unwrap().0).collect();
-            let mut asked = Peer(UnixStream::pair().unwrap().0);
             for round in 0..20 {
-                // By one write, and some rounds while they still fall asleep.
+                // Also while some still fall asleep.
                 thread::sleep(Duration::from_millis(round % 3));
-                let (mine, theirs) = UnixStream::pair().unwrap();
-                asked.0 = mine;
-                ids.iter().for_each(|id| asked.frame(*id, 3, 0, b"say"));
-                let mut frames = vec![0; THREADS * 13];
-                std::io::Read::read_exact(&mut &theirs, &mut frames).unwrap();
-                peer.0.write_all(&frames).unwrap();
-                for _ in (0..THREADS).filter(|n| n % 3 > 0) {
-                    assert_eq!(peer.next().unwrap().3, b"said");
+                ask(&mut peer, &ids);
+                for _ in (0..THREADS).filter(|n| speaks(*n)) {
+                    let (id, kind, _, data) = peer.next().unwrap();
+                    match kind {
+                        // No answer, but an end.
+                        1 => peer.frame(id, 2, 0, b"?"),
+                        _ => assert_eq!(data, b"said"),
+                    }
                 }
                 heard.wait();
             }
         });
+    });
+}
+
+#[test]
+fn of_handlers_say_what_they_leave_to_each_other() {
+    handlers_speak(UnixStream::pair().unwrap(), 5, 20);
+}
+
+/// What is left may not fit, and then nobody of those who have come waits for that.
+#[test]
+fn of_handlers_say_what_does_not_fit_at_once() {
+    handlers_speak(tiny(), 1_000, 50);
+}
+
+fn handlers_speak((here, there): (UnixStream, UnixStream), len: usize, rounds: u64) {
+    const THREADS: usize = 40;
+    patiently(move || {
+        let heard = Arc::new(Barrier::new(THREADS + 1));
+        let hears = Arc::clone(&heard);
+        let service = Custom(move |call: Call| {
+            let heard = Arc::clone(&hears);
+            call.bidi_streaming(Raw, move |_, requests: Streaming<Bytes>| {
+                Ok(Streaming::produce(move |replies: Sender<Bytes>| {
+                    for request in requests {
+                        if request? == "say" {
+                            replies.send(vec![7; len].into())?;
+                        }
+                        heard.wait();
+                    }
+                    Ok(())
+                }))
+            })
+        });
+        let server = Server::builder().service(service).build().unwrap();
+        let serving = thread::spawn(move || server.serve_connection(there));
+        let mut peer = Peer(here);
+        let ids: Vec<_> = (0..THREADS as u32).map(|n| 2 * n + 1).collect();
+        for id in &ids {
+            peer.request(*id, 2, "test.Custom", "Chat", b"", 0);
+        }
+        for round in 0..rounds {
+            thread::sleep(Duration::from_millis(round % 3));
+            ask(&mut peer, &ids);
+            thread::sleep(Duration::from_millis(round % 2 * 3));
+            for _ in (0..THREADS).filter(|n| speaks(*n)) {
+                assert_eq!(peer.next().unwrap().3, vec![7; len]);
+            }
+            heard.wait();
+        }
+        drop(peer);
+        drop(serving.join().unwrap());
     });
 }

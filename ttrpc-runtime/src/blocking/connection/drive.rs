@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::bytes::Room;
 use super::{After, Connection, Guard, Host, Read, Reading, Shared, session};
 use crate::blocking::park::{self, Parker, Wait};
+use crate::connection::Work;
 use crate::error::Result;
 use crate::frame::StreamId;
 use crate::proto::Endpoint;
@@ -13,6 +14,22 @@ use crate::proto::Endpoint;
 const NEAR: Duration = Duration::from_millis(25);
 
 impl<H: Host> Connection<H> {
+    /// Runs something that feeds or answers a stream, until that is over.
+    pub(in super::super) fn run(&self, id: StreamId, work: impl Future<Output = ()>) {
+        let goes_on = || {
+            let mut shared = self.lock();
+            if shared.state.endpoint.check_sending(id).is_err() {
+                return false;
+            }
+            if let Some(slot) = shared.state.link().slot(id) {
+                // Whatever ends the stream drops this, which wakes the thread.
+                slot.work.get_or_insert_with(|| Work::Thread(park::waker()));
+            }
+            true
+        };
+        park::block_on_while(work, None, goes_on);
+    }
+
     /// Reads once something is there, or does as the [`Read`] says.
     fn wait_and_read(
         &self,
@@ -93,6 +110,7 @@ impl<H: Host> Connection<H> {
         self.strike_off(&mut shared, key);
         // What others have left to it is not left to what it may do next.
         shared = self.flush(shared, false, after);
+        self.give_up_writing(&mut shared, after);
         if until.is_some_and(|until| until <= Instant::now()) {
             shared = self.handle(shared, after);
             shared = self.flush(shared, false, after);
