@@ -481,9 +481,9 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
             reader: reader.cloned(),
             ..Slot::default()
         };
-        let flush = match call.kind {
-            CallKind::Unary => Flush::Reply,
-            _ => Flush::Now,
+        let flush = match reader {
+            Some(_) => Flush::Reply,
+            None => Flush::Now,
         };
         let id = self.with_state(flush, |state| {
             state.borrow_room();
