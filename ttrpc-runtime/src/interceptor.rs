@@ -18,7 +18,8 @@ use crate::streaming::Streaming;
 /// calling [`Next::run`], and see and change what comes back. The first one that was
 /// added is the outermost.
 ///
-/// ```
+#[cfg_attr(feature = "tokio", doc = "```")]
+#[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 /// use std::time::Instant;
 /// use ttrpc_runtime::{Body, Interceptor, Invocation, Next, Result};
 ///

@@ -136,7 +136,8 @@ impl<T: Send + 'static> Streaming<T> {
     /// The messages that a closure sends. It runs as the stream is read; what it returns
     /// ends the stream.
     ///
-    /// ```
+    #[cfg_attr(feature = "tokio", doc = "```")]
+    #[cfg_attr(not(feature = "tokio"), doc = "```ignore")]
     /// use ttrpc_runtime::Streaming;
     ///
     /// let numbers = Streaming::produce(async move |sender| {
