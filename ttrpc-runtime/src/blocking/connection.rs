@@ -35,7 +35,7 @@ use crate::proto::{Endpoint, Output, server};
 /// How long a thread reads without looking whether it was woken. A reader that is handed
 /// what it waits for is the rule, and costs one system call; only what another thread
 /// does to its call has to wait for so long.
-const READ_TIMEOUT: Duration = Duration::from_millis(10);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Messages that come faster than this are written together.
 const FAST: Duration = Duration::from_micros(50);
@@ -114,7 +114,7 @@ pub(super) struct Shared<H: Host> {
     output: Output,
     writing: bool,
     /// A thread waits until it does.
-    writer_waits: bool,
+    pub(super) writer_waits: bool,
     /// The thread that waits as the one who reads.
     reader: Option<Waker>,
     /// Whether a full inbox forbids it to.

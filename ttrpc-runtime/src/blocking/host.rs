@@ -8,7 +8,9 @@ use std::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use super::connection::{Connection, Guard, Host, Read, Reading, Shared, session};
+use super::connection::{
+    After, Connection, Guard, Host, READ_TIMEOUT, Read, Reading, Shared, session,
+};
 use super::hub::Hub;
 use super::pool::{Job, Worker};
 use crate::connection::{Answers, Slot};
@@ -18,6 +20,7 @@ use crate::frame::StreamId;
 use crate::proto::{Endpoint, server};
 use crate::service::Running;
 use crate::serving::Serving;
+use crate::socket;
 
 /// A connection of a server.
 pub(super) type Hosted = Connection<Home>;
@@ -240,6 +243,7 @@ impl Connection<Home> {
             }
             let was_full = !shared.state.endpoint.wants_read();
             shared = self.flush(shared, false, &mut after);
+            shared = self.write_rest(shared, &mut after);
             self.give_up_writing(&mut shared, &mut after);
             let ended = shared.state.ended().is_some();
             if was_full && shared.state.endpoint.wants_read() {
@@ -277,6 +281,42 @@ impl Connection<Home> {
             }
         }
         drop(shared);
+    }
+
+    /// Waits a little until the socket takes the rest, as it does where the client reads: to
+    /// leave that to the hub takes a switch to its thread for each part.
+    fn write_rest<'a>(
+        self: &'a Arc<Self>,
+        mut shared: Guard<'a, Home>,
+        after: &mut After<'a, Home>,
+    ) -> Guard<'a, Home> {
+        let pool = &self.host.hub.pool;
+        while shared.state.blocked
+            && !shared.writer_waits
+            && shared.state.link().timeout().is_none()
+            && pool.linger()
+        {
+            shared.writer_waits = true;
+            self.host.let_go(self, &mut shared);
+            drop(shared);
+            after.run();
+            let mut file = [libc::pollfd {
+                fd: self.socket.as_raw_fd(),
+                events: libc::POLLIN | libc::POLLOUT,
+                revents: 0,
+            }];
+            // Interrupted by a signal it has waited long enough.
+            let _ = socket::poll(&mut file, Some(READ_TIMEOUT));
+            pool.stop_lingering();
+            shared = self.lock();
+            shared.writer_waits = false;
+            if file[0].revents & libc::POLLOUT == 0 {
+                // Requests are not to wait for a client that does not read.
+                break;
+            }
+            shared = self.flush(shared, true, after);
+        }
+        shared
     }
 
     /// Takes the reading from a thread that is in a handler for long.
