@@ -42,6 +42,8 @@
 //! | `tokio` | yes | the asynchronous flavour: everything at the crate root that does I/O |
 //! | `blocking` | no | the flavour of threads: the module `blocking`; needs no asynchronous runtime |
 //! | `protobuf` | no | `codec::Protobuf`, for messages of rust-protobuf |
+//! | `prost` | no | `codec::Prost`, for messages of prost |
+//! | `buffa` | no | `codec::Buffa`, for messages of buffa |
 //!
 //! # Layout
 //!
@@ -63,7 +65,8 @@
 //! ```
 //!
 //! Beside them stand the words that all layers use: `addr`, `cancel`, `clock`,
-//! `context`, `error`, `limits`, `metadata`, `series`, `status`, `timers`; and `socket`, with what std lacks.
+//! `context`, `error`, `limits`, `metadata`, `series`, `status`, `timers`; and `socket`,
+//! with what std lacks.
 
 // Without a flavour nobody uses what the flavours share.
 #![cfg_attr(not(all(feature = "tokio", feature = "blocking")), allow(dead_code))]
