@@ -379,7 +379,11 @@ impl<S: Default> Endpoint for Connection<S> {
                 Received::End(end)
             }
             Some(received) => received,
-            None => Received::End(End::Closed),
+            // It was given up, by whoever watches for the caller's context.
+            None => {
+                let error = self.failed.clone().unwrap_or_else(Error::cancelled);
+                Received::End(End::Failed(error))
+            }
         }
     }
 

@@ -194,6 +194,16 @@ fn messages_come_before_the_end_and_nothing_after_it() {
     }
 }
 
+/// Whoever still reads a call that somebody else gives up must not take that for its end.
+#[test]
+fn stream_that_was_given_up_has_not_ended_well() {
+    for kind in [ServerStreaming, ClientStreaming, BidiStreaming] {
+        let mut client = client(kind);
+        client.endpoint.abandon(stream_id(1));
+        assert_eq!(client.receive(1), [Got::Failed(1)], "{kind:?}");
+    }
+}
+
 /// "the single reply of a client-streaming call, ends it with a Response"
 #[test]
 fn client_stream_is_answered_by_a_response() {
