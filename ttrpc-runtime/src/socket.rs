@@ -145,6 +145,16 @@ pub(crate) fn receive_more(
     Ok(len)
 }
 
+/// What is asked of a descriptor.
+#[cfg(feature = "blocking")]
+pub(crate) fn asked(file: &impl AsRawFd, events: i16) -> libc::pollfd {
+    libc::pollfd {
+        fd: file.as_raw_fd(),
+        events,
+        revents: 0,
+    }
+}
+
 /// Waits until one of the descriptors has what is asked of it, or the time is over.
 #[cfg(feature = "blocking")]
 #[allow(unsafe_code)]

@@ -300,11 +300,7 @@ impl Connection<Home> {
             self.host.let_go(self, &mut shared);
             drop(shared);
             after.run();
-            let mut file = [libc::pollfd {
-                fd: self.socket.as_raw_fd(),
-                events: libc::POLLIN | libc::POLLOUT,
-                revents: 0,
-            }];
+            let mut file = [socket::asked(&self.socket, libc::POLLIN | libc::POLLOUT)];
             // Interrupted by a signal it has waited long enough.
             let _ = socket::poll(&mut file, Some(READ_TIMEOUT));
             pool.stop_lingering();

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,7 +17,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crate::frame::StreamId;
-use crate::socket;
+use crate::socket::{self, asked};
 
 /// A connection that a thread can wait for.
 pub(super) trait Wait: Send + Sync {
@@ -119,11 +119,6 @@ impl Parker {
         if !self.goes_to(POLLING) {
             return 0;
         }
-        let asked = |file: &dyn AsRawFd, events| libc::pollfd {
-            fd: file.as_raw_fd(),
-            events,
-            revents: 0,
-        };
         let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let mut files = [asked(&file.as_fd(), events), asked(&-1, 0)];
         match bell {

@@ -9,48 +9,18 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
-use ttrpc_runtime::codec::{Buffer, Codec, CodecError, Raw};
+use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Call, Listener, Reply, Result, Server, Service, Streaming, unimplemented};
 
 use crate::demo;
 use crate::file::{Step, Vector};
+use crate::number::Number;
 use crate::replay::{PROBE, check_probe, differs};
 
 /// The service as a user would write it without generated code.
 #[derive(Default)]
 struct Demo {
     released: Arc<Notify>,
-}
-
-/// The request of `Zeros` and its reply.
-struct Numbers;
-
-impl Codec<usize> for Numbers {
-    fn encoded_len(_: &usize) -> Result<usize, CodecError> {
-        Ok(4)
-    }
-
-    fn encode(number: &usize, buffer: &mut Buffer) {
-        buffer.put_slice(&(*number as u32).to_be_bytes());
-    }
-
-    fn decode(payload: Bytes) -> Result<usize, CodecError> {
-        demo::number(&payload)
-    }
-}
-
-impl Codec<Bytes> for Numbers {
-    fn encoded_len(message: &Bytes) -> Result<usize, CodecError> {
-        Raw::encoded_len(message)
-    }
-
-    fn encode(message: &Bytes, buffer: &mut Buffer) {
-        Raw::encode(message, buffer);
-    }
-
-    fn decode(payload: Bytes) -> Result<Bytes, CodecError> {
-        Raw::decode(payload)
-    }
 }
 
 impl Service for Demo {
@@ -63,7 +33,7 @@ impl Service for Demo {
         match call.method() {
             "Echo" => call.unary(Raw, async |_, request: Bytes| Ok(request)),
             "Metadata" => call.unary(Raw, async |ctx, _: Bytes| Ok(demo::list(ctx.metadata()))),
-            "Zeros" => call.unary(Numbers, async |_, count| Ok(Bytes::from(vec![0; count]))),
+            "Zeros" => call.unary(Number, async |_, count| Ok(Bytes::from(vec![0; count]))),
             "Fail" => call.unary(Raw, async |_, _: Bytes| fail::<Bytes>()),
             "Panic" => call.unary(Raw, async |_, _: Bytes| panicking()),
             "Missing" => call.unary(Raw, async |_, _: Bytes| {

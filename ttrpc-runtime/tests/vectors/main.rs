@@ -15,6 +15,8 @@ mod file;
 #[cfg(feature = "tokio")]
 mod live;
 mod notation;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod number;
 mod replay;
 mod server;
 #[cfg(feature = "blocking")]

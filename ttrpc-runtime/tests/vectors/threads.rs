@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ttrpc_runtime::blocking::{Call, Reply, Server, Service, Streaming, unimplemented};
-use ttrpc_runtime::codec::{Buffer, Codec, CodecError, Raw};
+use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{CallContext, Result};
 
 use crate::demo;
 use crate::file::{Step, Vector};
+use crate::number::Number;
 use crate::replay::{PROBE, check_probe, differs};
 
 /// The service as a user would write it without generated code.
@@ -44,37 +45,6 @@ impl Released {
     fn release(&self) {
         *self.0.lock().unwrap() += 1;
         self.1.notify_all();
-    }
-}
-
-/// The request of `Zeros`, a number; its reply is encoded already.
-struct Number;
-
-impl Codec<usize> for Number {
-    fn encoded_len(_: &usize) -> Result<usize, CodecError> {
-        Ok(4)
-    }
-
-    fn encode(number: &usize, buffer: &mut Buffer) {
-        buffer.put_slice(&(*number as u32).to_be_bytes());
-    }
-
-    fn decode(payload: Bytes) -> Result<usize, CodecError> {
-        demo::number(&payload)
-    }
-}
-
-impl Codec<Bytes> for Number {
-    fn encoded_len(message: &Bytes) -> Result<usize, CodecError> {
-        Raw::encoded_len(message)
-    }
-
-    fn encode(message: &Bytes, buffer: &mut Buffer) {
-        Raw::encode(message, buffer);
-    }
-
-    fn decode(payload: Bytes) -> Result<Bytes, CodecError> {
-        Raw::decode(payload)
     }
 }
 
