@@ -210,9 +210,9 @@ impl Serving {
         let ctx = Context::of_call(deadline, request.take_metadata(), call, connected);
         match self.settings.intercepted {
             None => {
- let origin = Origin::Wire(request, kind, responder);
- Running::start(service, Call { ctx, origin })
-},
+                let origin = Origin::Wire(request, kind, responder);
+                Running::start(service, Call { ctx, origin })
+            }
             Some(intercepted) => Some(intercepted(self, ctx, request, kind, responder)),
         }
     }
@@ -235,9 +235,12 @@ impl Serving {
         let server = Arc::clone(self);
         let work = async move {
             let serving = Arc::clone(&server);
-            let last = async move |call: Invocation| match serving.service(call.service().as_bytes()) {
-                Some(service) => responder::answer(service, call).await,
-                None => Err(Status::unimplemented("there is no such service here").into()),
+            let last = async move |call: Invocation| {
+                let service = serving.service(call.service().as_bytes());
+                match service {
+                    Some(service) => responder::answer(service, call).await,
+                    None => Err(Status::unimplemented("there is no such service here").into()),
+                }
             };
             server.settings.interceptors.run(call, last).await
         };
