@@ -72,9 +72,31 @@ impl<T> Series<T> {
         self.places.get_mut(place)?.1.as_mut()
     }
 
+    #[cfg(any(feature = "tokio", feature = "blocking"))]
     pub(crate) fn remove(&mut self, key: u64) -> Option<T> {
         let place = self.place(key)?;
         let value = self.places.get_mut(place)?.1.take()?;
+        self.removed();
+        Some(value)
+    }
+
+    /// Removes a value, which is dropped where it lies: to move a large one takes long. Says
+    /// whether there was one.
+    pub(crate) fn discard(&mut self, key: u64) -> bool {
+        let place = self.place(key);
+        let removed = place.and_then(|place| self.places.get_mut(place));
+        let was_there = removed.is_some_and(|(_, value)| {
+            let was_there = value.is_some();
+            *value = None;
+            was_there
+        });
+        if was_there {
+            self.removed();
+        }
+        was_there
+    }
+
+    fn removed(&mut self) {
         self.len -= 1;
         while let Some((_, None)) = self.places.last() {
             // Nothing is in it that would have to be dropped.
@@ -83,7 +105,6 @@ impl<T> Series<T> {
         if self.places.len() > 2 * self.len + SLACK {
             self.places.retain(|(_, value)| value.is_some());
         }
-        Some(value)
     }
 
     /// The keys and their values, in order.

@@ -242,7 +242,7 @@ where
                     shared = connection.lock();
                     // What is enough for a write is written; if that blocks, a while without
                     // is no harm.
-                    if blocked || shared.state.link().has_room() {
+                    if blocked || shared.state.endpoint.has_room() {
                         continue;
                     }
                 }

@@ -130,7 +130,7 @@ pub(super) struct Shared<H: Host> {
 impl<H: Host> Shared<H> {
     /// Whether a thread is on its way that writes what waits, or leaves it to yet another one.
     fn is_left_to_others(&mut self) -> bool {
-        self.state.coming % TOGETHER != 0 && self.state.link().has_room()
+        self.state.coming % TOGETHER != 0 && self.state.endpoint.has_room()
     }
 }
 

@@ -231,7 +231,7 @@ impl Connection<Home> {
                     self.host.resume(self, &mut shared);
                 } else {
                     shared.in_handler = true;
-                    if !shared.state.link().has_room() {
+                    if !shared.state.endpoint.has_room() {
                         shared = self.flush(shared, false, &mut after);
                     }
                 }

@@ -132,7 +132,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     /// Takes note of how much of the output that was taken is not written yet.
     pub(crate) fn written(&mut self, left: usize, woken: &mut Woken) {
         self.link().set_writing(left);
-        if self.link().has_room() && !self.blocked {
+        if self.endpoint.has_room() && !self.blocked {
             self.wake_senders(woken);
         }
     }
@@ -199,7 +199,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         message: &dyn Payload,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        if !self.link().has_room() || self.blocked {
+        if !self.endpoint.has_room() || self.blocked {
             return self.wait_for_room(id, cx);
         }
         Poll::Ready(self.endpoint.send(id, message))

@@ -153,23 +153,36 @@ impl<S: Default> Connection<S> {
         Ok(id)
     }
 
-    /// Ends a stream here, and gives its slot back if it was not over yet. What the
+    /// Ends a stream here, if it was not over yet, and tells whoever has to know. What the
     /// server still sends on it is dropped.
-    fn end(&mut self, id: StreamId, end: End) -> Option<S> {
-        let stream = self.link.streams.get_mut(id)?;
+    fn end(&mut self, id: StreamId, end: End) -> Step<S> {
+        let Some(stream) = self.link.streams.get_mut(id) else {
+            return Step::Done;
+        };
         stream.sending = false;
         let deadline = stream.deadline.take();
-        let slot = match stream.receiving {
+        let step = match stream.receiving {
             // The server was first.
-            Receiving::Ended(_) => None,
-            _ => {
-                stream.receiving = Receiving::Ended(end);
-                Some(std::mem::take(&mut stream.slot))
-            }
+            Receiving::Ended(_) => Step::Done,
+            _ if stream.kind.client_streams() => Step::Ended(std::mem::take(&mut stream.slot)),
+            // Nothing feeds it: there is nobody but the reader.
+            _ => Step::Readable(id),
         };
+        if !matches!(step, Step::Done) {
+            stream.receiving = Receiving::Ended(end);
+        }
         self.link.forget_deadline(id, deadline);
         self.link.unstall(id);
-        slot
+        step
+    }
+
+    /// The slot of a stream that has been ended.
+    fn slot_of(&mut self, step: Step<S>) -> Option<S> {
+        match step {
+            Step::Ended(slot) => Some(slot),
+            Step::Readable(id) => self.link.slot(id).map(std::mem::take),
+            _ => None,
+        }
     }
 
     /// Tells the server, as far as that is possible, that nobody waits for the replies of
@@ -201,7 +214,7 @@ impl<S: Default> Connection<S> {
     }
 
     /// Ends a stream because the server has.
-    fn end_by_server(&mut self, id: StreamId, kind: CallKind, end: End) -> Option<S> {
+    fn end_by_server(&mut self, id: StreamId, kind: CallKind, end: End) -> Step<S> {
         if kind.client_streams() {
             // Some servers die of what follows their end.
             self.link.take_back(id);
@@ -211,8 +224,10 @@ impl<S: Default> Connection<S> {
 
     /// Ends a stream with an error: what waits to be received is not waited for. The server
     /// is told, unless it knows as well.
-    fn end_at_once(&mut self, id: StreamId, error: Error, knows: bool) -> Option<S> {
-        let stream = self.link.streams.get_mut(id)?;
+    fn end_at_once(&mut self, id: StreamId, error: Error, knows: bool) -> Step<S> {
+        let Some(stream) = self.link.streams.get_mut(id) else {
+            return Step::Done;
+        };
         if !matches!(stream.receiving, Receiving::Ended(_)) {
             stream.inbox.clear();
             if self.send_cancel || !knows {
@@ -222,20 +237,25 @@ impl<S: Default> Connection<S> {
         self.end(id, End::Failed(error))
     }
 
-    fn on_too_large(&mut self, header: Header) -> Option<S> {
-        match header.message_type {
-            MessageType::RESPONSE | MessageType::DATA => {
+    fn on_too_large(&mut self, header: Header) -> Step<S> {
+        let id = header.stream_id;
+        match (header.message_type, self.link.streams.get(id)) {
+            (MessageType::RESPONSE | MessageType::DATA, Some(stream)) => {
                 let error = Error::too_large(header.length as usize, MAX_DATA_LEN);
-                let kind = self.link.streams.get(header.stream_id)?.kind;
-                self.end_by_server(header.stream_id, kind, End::Failed(error))
+                let kind = stream.kind;
+                self.end_by_server(id, kind, End::Failed(error))
             }
-            _ => None,
+            _ => Step::Done,
         }
     }
 
-    fn on_response(&mut self, frame: Frame, now: Instant) -> Option<S> {
+    fn on_response(&mut self, frame: Frame, now: Instant) -> Step<S> {
         let id = frame.header.stream_id;
-        let kind = self.link.streams.get(id)?.kind;
+        let Some(stream) = self.link.streams.get(id) else {
+            // Late: nobody waits for it any more.
+            return Step::Done;
+        };
+        let kind = stream.kind;
         let memory = frame.memory;
         let end = match Response::decode(frame.data) {
             None => End::Failed(Error::protocol(
@@ -270,7 +290,7 @@ impl<S: Default> Connection<S> {
 
     fn on_frame(&mut self, frame: Frame, now: Instant) -> Step<S> {
         match frame.header.message_type {
-            MessageType::RESPONSE => Step::ended(self.on_response(frame, now)),
+            MessageType::RESPONSE => self.on_response(frame, now),
             MessageType::DATA => self.on_data(frame, now),
             // A request makes no sense here; other types may come to exist.
             _ => Step::Done,
@@ -287,7 +307,7 @@ impl<S: Default> Connection<S> {
         let kind = stream.kind;
         if !kind.server_streams() {
             let error = Error::protocol("data came for a call that has a single reply");
-            return Step::ended(self.end(id, End::Failed(error)));
+            return self.end(id, End::Failed(error));
         }
         if !matches!(stream.receiving, Receiving::Open) {
             return Step::Done;
@@ -298,7 +318,7 @@ impl<S: Default> Connection<S> {
                 ..frame.header
             };
             self.link.deliver(Frame { header, ..frame }, now);
-            return Step::ended(self.end_by_server(id, kind, End::Closed));
+            return self.end_by_server(id, kind, End::Closed);
         }
         match self.link.deliver(frame, now) {
             true => Step::Readable(id),
@@ -314,24 +334,32 @@ impl<S: Default> Endpoint for Connection<S> {
         &mut self.link
     }
 
+    fn has_room(&self) -> bool {
+        self.link.has_room()
+    }
+
+    fn has_reply_room(&self) -> bool {
+        self.link.has_reply_room()
+    }
+
     fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
         let step = loop {
             let step = if let Some(expired) = self.link.expire(now)? {
-                Step::ended(match expired {
+                match expired {
                     Expired::Deadline(id) => self.end_at_once(id, Error::timeout(), true),
                     Expired::Stalled(id) => {
                         let status = stalled(&self.link.limits);
                         self.put_given_up(id);
                         self.end(id, End::Failed(status.into()))
                     }
-                })
+                }
             } else if let Some(frame) = self.link.next_whole() {
                 self.on_frame(frame, now)
             } else {
                 match self.link.next_frame(now)? {
                     None => return Ok(None),
                     Some(Incoming::Frame(frame)) => self.on_frame(frame, now),
-                    Some(Incoming::TooLarge(header)) => Step::ended(self.on_too_large(header)),
+                    Some(Incoming::TooLarge(header)) => self.on_too_large(header),
                 }
             };
             if !matches!(step, Step::Done) {
@@ -368,14 +396,17 @@ impl<S: Default> Endpoint for Connection<S> {
             }
             Ok(()) => None,
             // There is no frame that says so: to the server it is a call that is given up.
-            Err(error) => self.end_at_once(id, error, false),
+            Err(error) => {
+                let step = self.end_at_once(id, error, false);
+                self.slot_of(step)
+            }
         }
     }
 
     fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received {
         match self.link.receive(id, into) {
             Some(Received::End(end)) => {
-                self.link.close(id);
+                self.link.remove(id);
                 Received::End(end)
             }
             Some(received) => received,
@@ -389,14 +420,17 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn abandon(&mut self, id: StreamId) -> Option<S> {
         self.put_given_up(id);
-        self.link.close(id).map(Stream::into_slot)
+        self.link.close(id)
     }
 
     fn fail(&mut self, error: Error) -> Vec<S> {
         let error = self.failed.get_or_insert(error).clone();
         let ids: Vec<_> = self.link.streams.ids().collect();
         ids.into_iter()
-            .filter_map(|id| self.end(id, End::Failed(error.clone())))
+            .filter_map(|id| {
+                let step = self.end(id, End::Failed(error.clone()));
+                self.slot_of(step)
+            })
             .collect()
     }
 }

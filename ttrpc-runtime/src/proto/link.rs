@@ -287,13 +287,25 @@ impl<S: Default> Link<S> {
         self.streams.open(id, stream);
     }
 
+    /// Removes a stream and all that belongs to it, and gives its slot back.
+    pub(super) fn close(&mut self, id: StreamId) -> Option<S> {
+        let slot = self.slot(id).map(std::mem::take);
+        self.remove(id);
+        slot
+    }
+
     /// Removes a stream and all that belongs to it.
-    pub(super) fn close(&mut self, id: StreamId) -> Option<Stream<S>> {
-        let stream = self.streams.remove(id)?;
-        self.forget_deadline(id, stream.deadline);
+    pub(super) fn remove(&mut self, id: StreamId) {
+        let deadline = self.deadline(id);
+        self.streams.remove(id);
+        self.forget_deadline(id, deadline);
         self.unstall(id);
+        self.settle();
+    }
+
+    /// A call is over: it may have been the last one that was waited for.
+    pub(super) fn settle(&mut self) {
         self.attention |= self.draining && self.streams.is_empty();
-        Some(stream)
     }
 
     pub(super) fn forget_deadline(&mut self, id: StreamId, deadline: Option<Instant>) {
@@ -306,7 +318,7 @@ impl<S: Default> Link<S> {
     pub(super) fn close_all(&mut self) -> Vec<S> {
         self.deadlines.clear();
         self.next = None;
-        self.streams.take_all().map(Stream::into_slot).collect()
+        self.streams.take_all().map(|stream| stream.slot).collect()
     }
 
     /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).

@@ -52,11 +52,11 @@ use crate::frame::StreamId;
 pub enum Event<'a, S> {
     /// A call has come in; to a server only.
     Call(server::Call),
-    /// There is something to [`receive`](Endpoint::receive) on the stream of this slot.
-    ///
-    /// It is said once, for all that comes until that is received.
+    /// There is something to [`receive`](Endpoint::receive) on the stream of this slot:
+    /// messages, which is said once for all that come until they are received; or the end of
+    /// a call whose requests are no stream.
     Readable(&'a mut S),
-    /// The stream of this slot is over and takes no more data: stop what feeds it.
+    /// The stream of this slot is over and takes no more data: stop what feeds or answers it.
     Ended(S),
 }
 
@@ -91,6 +91,12 @@ pub trait Endpoint {
 
     /// What both ends have in common.
     fn link(&mut self) -> &mut Link<Self::Slot>;
+
+    /// As [`Link::has_room`], and as quick as that.
+    fn has_room(&self) -> bool;
+
+    /// As [`Link::has_reply_room`], and as quick as that.
+    fn has_reply_room(&self) -> bool;
 
     /// The next event, until there is none; to be called after bytes have been read,
     /// after bytes have been written, and when the [time](Link::timeout) has come.

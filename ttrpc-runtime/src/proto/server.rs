@@ -43,6 +43,18 @@ pub struct Connection<S> {
     /// Streams that this end has ended and the client has not: data that was under way
     /// is late, not stray. They are in order.
     ended_early: Vec<StreamId>,
+    /// The call that came last, until anything but its answer needs a stream for it. Most
+    /// are answered before, and never have one.
+    fresh: Option<Fresh>,
+}
+
+/// What a stream begins with.
+#[derive(Debug)]
+struct Fresh {
+    id: StreamId,
+    kind: CallKind,
+    deadline: Option<Instant>,
+    remote_closed: bool,
 }
 
 impl<S: Default> Connection<S> {
@@ -53,6 +65,26 @@ impl<S: Default> Connection<S> {
             last_id: None,
             strays: 0,
             ended_early: Vec::new(),
+            fresh: None,
+        }
+    }
+
+    /// Gives the call that came last a stream, if it has none and is not answered.
+    fn admit(&mut self) {
+        if self.fresh.is_some() {
+            self.admit_fresh();
+        }
+    }
+
+    #[inline(never)]
+    fn admit_fresh(&mut self) {
+        if let Some(fresh) = self.fresh.take() {
+            let mut stream = Stream::new(fresh.kind, fresh.deadline, S::default());
+            if fresh.remote_closed {
+                stream.receiving = Receiving::Ended(End::Closed);
+                stream.remote_closed = true;
+            }
+            self.link.open(fresh.id, stream);
         }
     }
 
@@ -64,6 +96,7 @@ impl<S: Default> Connection<S> {
 
     /// Says what kind of call a stream is, now that its method is known.
     pub fn accept(&mut self, id: StreamId, kind: CallKind) {
+        self.admit();
         if let Some(stream) = self.link.streams.get_mut(id) {
             stream.kind = kind;
         }
@@ -72,13 +105,20 @@ impl<S: Default> Connection<S> {
     /// Ends a stream with its single reply, or with an error. Too late, it does nothing.
     ///
     /// A reply that can't be sent becomes the error that says so. Gives back the slot
-    /// of the stream.
+    /// of the stream, if the call has had one by then.
     pub fn respond(&mut self, id: StreamId, result: Result<&dyn Payload>) -> Option<S> {
-        let stream = self.close(id)?;
+        let slot = match self.fresh.take_if(|fresh| fresh.id == id) {
+            Some(fresh) => {
+                self.closed(id, fresh.kind, fresh.remote_closed);
+                self.link.settle();
+                None
+            }
+            None => Some(self.close(id)?),
+        };
         if let Err(error) = result.and_then(|reply| self.put_reply(id, reply)) {
             self.put_error(id, &error.into_status());
         }
-        Some(stream.into_slot())
+        slot
     }
 
     fn put_reply(&mut self, id: StreamId, reply: &dyn Payload) -> Result<()> {
@@ -119,13 +159,19 @@ impl<S: Default> Connection<S> {
             });
     }
 
-    /// Removes a stream, and remembers it while the client may not know.
-    fn close(&mut self, id: StreamId) -> Option<Stream<S>> {
-        let stream = self.link.close(id)?;
-        if stream.kind.client_streams() && !stream.remote_closed {
+    /// Removes a stream, and gives its slot back.
+    fn close(&mut self, id: StreamId) -> Option<S> {
+        let stream = self.link.streams.get(id)?;
+        let (kind, remote_closed) = (stream.kind, stream.remote_closed);
+        self.closed(id, kind, remote_closed);
+        self.link.close(id)
+    }
+
+    /// Remembers a stream that is over while the client may not know.
+    fn closed(&mut self, id: StreamId, kind: CallKind, remote_closed: bool) {
+        if kind.client_streams() && !remote_closed {
             self.remember(id);
         }
-        Some(stream)
     }
 
     /// Remembers a stream that is over and whose client may still send (PROTOCOL.md §6.3).
@@ -187,11 +233,8 @@ impl<S: Default> Connection<S> {
         match frame.header.message_type {
             MessageType::REQUEST => Ok(self.on_request(frame, now)),
             MessageType::DATA => self.on_data(frame, now),
-            MessageType::CANCEL => Ok(match self.link.close(frame.header.stream_id) {
-                Some(stream) => Step::Ended(stream.into_slot()),
-                // It has crossed the answer.
-                None => Step::Done,
-            }),
+            // Where there is none, it has crossed the answer.
+            MessageType::CANCEL => Ok(Step::ended(self.link.close(frame.header.stream_id))),
             // A response makes no sense here; other types may come to exist.
             _ => Ok(Step::Done),
         }
@@ -243,12 +286,12 @@ impl<S: Default> Connection<S> {
         };
         let flags = frame.header.flags;
         let kind = CallKind::of_request(flags);
-        let mut stream = Stream::new(kind, deadline, S::default());
-        if flags.contains(Flags::REMOTE_CLOSED) {
-            stream.receiving = Receiving::Ended(End::Closed);
-            stream.remote_closed = true;
-        }
-        self.link.open(id, stream);
+        self.fresh = Some(Fresh {
+            id,
+            kind,
+            deadline,
+            remote_closed: flags.contains(Flags::REMOTE_CLOSED),
+        });
         // A client that works may be late at times; a flood has no calls between.
         self.strays = self.strays.saturating_sub(1);
         Step::Call(Call {
@@ -306,10 +349,20 @@ impl<S: Default> Endpoint for Connection<S> {
     type Slot = S;
 
     fn link(&mut self) -> &mut Link<S> {
+        self.admit();
         &mut self.link
     }
 
+    fn has_room(&self) -> bool {
+        self.link.has_room()
+    }
+
+    fn has_reply_room(&self) -> bool {
+        self.link.has_reply_room()
+    }
+
     fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
+        self.admit();
         let step = loop {
             if !self.link.has_reply_room() {
                 // What is not read can't end.
@@ -344,6 +397,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn check_sending(&mut self, id: StreamId) -> Result<()> {
+        self.admit();
         match self.link.streams.get(id) {
             Some(_) => Ok(()),
             None => Err(Error::cancelled()),
@@ -358,21 +412,24 @@ impl<S: Default> Endpoint for Connection<S> {
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
         match result {
             Ok(()) => {
-                let stream = self.close(id)?;
+                self.admit();
+                let slot = self.close(id)?;
                 self.link.put_close(id);
-                Some(stream.into_slot())
+                Some(slot)
             }
             Err(error) => self.respond(id, Err(error)),
         }
     }
 
     fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received {
+        self.admit();
         self.link
             .receive(id, into)
             .unwrap_or_else(|| Received::End(End::Failed(Error::cancelled())))
     }
 
     fn abandon(&mut self, id: StreamId) -> Option<S> {
+        self.admit();
         if let Some(stream) = self.link.streams.get_mut(id) {
             stream.inbox.clear();
             if matches!(stream.receiving, Receiving::Open) {
@@ -384,6 +441,7 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn fail(&mut self, _: Error) -> Vec<S> {
+        self.fresh = None;
         self.link.close_all()
     }
 }

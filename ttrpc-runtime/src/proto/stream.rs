@@ -126,12 +126,6 @@ impl<S> Stream<S> {
             deadline,
         }
     }
-
-    /// What is left of a stream that is over; the rest is much to drop.
-    #[inline(never)]
-    pub fn into_slot(self) -> S {
-        self.slot
-    }
 }
 
 /// Messages that wait for their reader, and the memory that they keep in use
@@ -255,8 +249,8 @@ impl<S> Streams<S> {
         self.0.get_mut(key(id))
     }
 
-    pub fn remove(&mut self, id: StreamId) -> Option<Stream<S>> {
-        self.0.remove(key(id))
+    pub fn remove(&mut self, id: StreamId) {
+        self.0.discard(key(id));
     }
 
     pub fn ids(&self) -> impl Iterator<Item = StreamId> {

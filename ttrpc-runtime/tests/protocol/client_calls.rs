@@ -41,7 +41,7 @@ fn assert_lives(client: &mut Client, row: &str) {
         .concat(),
     );
     let expected = [
-        Happened::Ended(1),
+        Happened::Readable(1),
         Happened::Readable(3),
         Happened::Ended(3),
     ];
@@ -186,7 +186,7 @@ fn unknown_duplicate_or_late_reply_is_dropped() {
                 assert_eq!(client.receive(5), [Got::Reply("one".into())]);
             }
             client.feed(&duplicate);
-            assert_eq!(client.happened(), [Happened::Ended(5)], "once");
+            assert_eq!(client.happened(), [Happened::Readable(5)], "once");
             if !received {
                 assert_eq!(client.receive(5), [Got::Reply("one".into())]);
             }
@@ -239,7 +239,7 @@ fn response_that_fails_to_decode_fails_one_call() {
             client.open(kind, None);
             client.write(usize::MAX);
             client.feed(frame(5, RESPONSE, NONE, data));
-            assert_eq!(client.happened(), [Happened::Ended(5)]);
+            assert_eq!(client.happened(), [Happened::over(kind, 5)]);
             assert!(client.receive_error(5).is_protocol(), "{data:?}");
             assert_lives(&mut client, "a response that fails to decode");
         }
@@ -255,7 +255,7 @@ fn data_on_a_call_with_a_single_reply_fails_that_call() {
             client.open(kind, None);
             client.write(usize::MAX);
             client.feed(data(5, flags, b"x"));
-            assert_eq!(client.happened(), [Happened::Ended(5)]);
+            assert_eq!(client.happened(), [Happened::over(kind, 5)]);
             // The reply may come behind it; it is too late.
             client.feed(reply(5, b"x"));
             assert_eq!(client.happened(), []);
@@ -333,7 +333,7 @@ fn call_that_timed_out_leaves_nothing_behind() {
         client.advance(2 * SECOND - Duration::from_nanos(1));
         assert_eq!(client.happened(), [], "nothing fires earlier");
         client.advance(Duration::from_nanos(1));
-        assert_eq!(client.happened(), [Happened::Ended(id)]);
+        assert_eq!(client.happened(), [Happened::over(kind, id)]);
         assert_eq!(client.timeout(), None);
         assert!(client.send(id, b"late").is_err());
         assert!(client.receive_error(id).is_timeout());
@@ -393,7 +393,7 @@ fn reply_over_the_limit_fails_that_call_with_8() {
         client.open(kind, None);
         client.write(usize::MAX);
         client.feed(header(MIB_4 as u32 + 1, 5, message_type, NONE));
-        assert_eq!(client.happened(), [Happened::Ended(5)], "at once");
+        assert_eq!(client.happened(), [Happened::over(kind, 5)], "at once");
         client.feed(vec![0; MIB_4 + 1]);
         let error = client.receive_error(5);
         assert_eq!(error.code().0, 8);

@@ -25,7 +25,7 @@ fn deadline_holds_at_both_ends() {
     assert_eq!(pair.server.happened(), [Happened::Call(id)]);
     assert_eq!(pair.timeout(), Some(4 * SECOND));
     pair.advance(4 * SECOND);
-    assert_eq!(pair.client.happened(), [Happened::Ended(id)]);
+    assert_eq!(pair.client.happened(), [Happened::Readable(id)]);
     assert!(pair.client.receive_error(id).is_timeout());
     assert_eq!(pair.server.happened(), []);
     assert_eq!(pair.timeout(), Some(SECOND));

@@ -3,14 +3,15 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ttrpc_runtime::codec::{Buffer, CodecError, Payload};
-use ttrpc_runtime::proto::{CallKind, Endpoint};
-use ttrpc_runtime::{Any, Code, Status};
+use ttrpc_runtime::proto::{CallKind, Endpoint, Event, Output, server};
+use ttrpc_runtime::{Any, Code, Limits, Status};
 
 use crate::bystander::{self, FREE, assert_lives};
 use crate::frames::{
-    CLOSED, DATA, MIB_4, NO_DATA, NONE, OPEN, REQUEST, Sent, data, envelope, field, frame, request,
-    request_within,
+    CLOSED, DATA, MIB_4, NO_DATA, NONE, OPEN, REQUEST, Sent, data, envelope, field, frame, reply,
+    request, request_within,
 };
 use crate::simulation::{Got, Happened, Server, lost, message, stream_id};
 
@@ -124,6 +125,35 @@ fn streams_end_as_their_kind_demands() {
     ]);
     assert_eq!(server.sent(), expected);
     assert_eq!(server.link().streams(), 0);
+}
+
+/// A call that is answered before anything else happens has never had a stream, and that
+/// can't be told from outside.
+#[test]
+fn call_that_is_answered_at_once_ends_like_any_other() {
+    for (flags, late) in [(NONE, false), (CLOSED, false), (OPEN, true)] {
+        let mut server = server::Connection::<()>::new(Limits::default());
+        let now = std::time::Instant::now();
+        server
+            .link()
+            .received(&request_within(1, flags, 1_000_000_000));
+        let Ok(Some(Event::Call(call))) = server.poll(now) else {
+            panic!("a call has come in");
+        };
+        server.shut_down();
+        assert_eq!(server.respond(call.id, Ok(&Bytes::from("answer"))), None);
+        assert!(server.link().take_attention(), "it was the last one");
+        assert_eq!(server.respond(call.id, Ok(&Bytes::from("twice"))), None);
+        let mut output = Output::default();
+        server.link().take_output(&mut output);
+        assert_eq!(output.as_slice(), Some(&reply(1, b"answer")[..]));
+        server.link().set_writing(0);
+        assert!(server.link().is_drained());
+        assert_eq!(server.link().timeout(), None);
+        // What the client of a stream has sent before it knew is late, not stray.
+        server.link().received(&data(1, NONE, b"late").repeat(2000));
+        assert_eq!(server.poll(now).is_ok(), late);
+    }
 }
 
 /// "A server that is done is done: the stream is finished even if the client never

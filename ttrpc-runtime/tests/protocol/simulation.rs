@@ -26,6 +26,16 @@ pub enum Happened {
     Ended(u32),
 }
 
+impl Happened {
+    /// What tells a client that a call is over.
+    pub fn over(kind: CallKind, id: u32) -> Self {
+        match kind.client_streams() {
+            true => Self::Ended(id),
+            false => Self::Readable(id),
+        }
+    }
+}
+
 /// What was received on a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Got {
