@@ -11,7 +11,6 @@
 //! They are coded by hand, so that a payload is a slice of what was read and is
 //! written once, behind its envelope.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -19,8 +18,8 @@ use bytes::{Buf, Bytes};
 use crate::metadata::Metadata;
 use crate::status::{Any, Code, Status};
 use crate::wire::{
-    Fields, Malformed, bytes_field_len, bytes_tag, put_bytes, put_bytes_head, put_varint_field,
-    varint_field_len, varint_tag,
+    Fields, Malformed, Span, bytes_field_len, bytes_tag, put_bytes, put_bytes_head,
+    put_varint_field, varint_field_len, varint_tag,
 };
 
 // The tags of the fields above, and of those of the messages in them, by type and number.
@@ -40,52 +39,40 @@ pub const MAX_REPEATED: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Request {
     data: Bytes,
-    service: Range<usize>,
-    method: Range<usize>,
-    payload: Range<usize>,
+    service: Span,
+    method: Span,
+    payload: Span,
     timeout_nano: i64,
-    metadata: Metadata,
+    /// `None` where there is none: it is handed on less often than it would be moved.
+    metadata: Option<Box<Metadata>>,
 }
 
 impl Request {
     /// Reads the data of a Request frame; `None` where it is none (PROTOCOL.md §3.3).
     pub fn decode(data: Bytes) -> Option<Self> {
-        let mut request = Self {
-            data: Bytes::new(),
-            service: 0..0,
-            method: 0..0,
-            payload: 0..0,
-            timeout_nano: 0,
-            metadata: Metadata::new(),
-        };
-        request.read_fields(&data).ok()?;
-        request.data = data;
-        Some(request)
-    }
-
-    fn read_fields(&mut self, data: &[u8]) -> Result<(), Malformed> {
-        let mut fields = Fields::new(data);
-        while let Some(tag) = fields.tag()? {
+        let (mut service, mut method, mut payload) = Default::default();
+        let (mut timeout_nano, mut metadata) = (0, None);
+        let mut fields = Fields::new(&data);
+        while let Some(tag) = fields.tag().ok()? {
             match tag {
-                BYTES_1 => {
-                    self.service = fields.bytes()?;
-                    check_text(&data[self.service.clone()])?;
-                }
-                BYTES_2 => {
-                    self.method = fields.bytes()?;
-                    check_text(&data[self.method.clone()])?;
-                }
-                BYTES_3 => self.payload = fields.bytes()?,
-                VARINT_4 => self.timeout_nano = fields.varint()? as i64,
-                BYTES_5 => {
-                    let (key, value) = key_value(&data[fields.bytes()?])?;
-                    self.metadata.push_received(key, value);
-                    check_count(self.metadata.len())?;
-                }
-                _ => fields.skip(tag, 5)?,
+                BYTES_1 => replace_text(&mut service, fields.bytes().ok()?, &data)?,
+                BYTES_2 => replace_text(&mut method, fields.bytes().ok()?, &data)?,
+                BYTES_3 => payload = fields.bytes().ok()?,
+                VARINT_4 => timeout_nano = fields.varint().ok()? as i64,
+                BYTES_5 => add_pair(&mut metadata, fields.bytes().ok()?.of(&data)).ok()?,
+                _ => fields = fields.skip(tag, 5).ok()?,
             }
         }
-        Ok(())
+        check_names(service, method, &data).ok()?;
+        // All at once: what is written in pieces and moved right after is waited for.
+        Some(Self {
+            data,
+            service,
+            method,
+            payload,
+            timeout_nano,
+            metadata,
+        })
     }
 
     /// The service's name, as in `package.Service`.
@@ -101,12 +88,12 @@ impl Request {
 
     /// The service's name as bytes, which don't have to be looked at again.
     pub fn service_bytes(&self) -> &[u8] {
-        &self.data[self.service.clone()]
+        self.service.of(&self.data)
     }
 
     /// The method's name as bytes.
     pub fn method_bytes(&self) -> &[u8] {
-        &self.data[self.method.clone()]
+        self.method.of(&self.data)
     }
 
     /// How much time the caller gives; `None` for as much as it takes (PROTOCOL.md §4.2).
@@ -123,12 +110,12 @@ impl Request {
 
     /// Takes the metadata out.
     pub fn take_metadata(&mut self) -> Metadata {
-        std::mem::take(&mut self.metadata)
+        self.metadata.take().map_or_else(Metadata::new, |m| *m)
     }
 
     /// Whether there is a payload that is not empty.
     pub fn has_payload(&self) -> bool {
-        !self.payload.is_empty()
+        self.payload.start < self.payload.end
     }
 
     /// The payload, a slice of what was read.
@@ -220,14 +207,14 @@ impl Response {
         })
     }
 
-    fn read_fields(data: &[u8]) -> Result<(Option<Status>, Range<usize>), Malformed> {
-        let (mut status, mut payload) = (None, 0..0);
+    fn read_fields(data: &[u8]) -> Result<(Option<Status>, Span), Malformed> {
+        let (mut status, mut payload) = (None, Span::default());
         let mut fields = Fields::new(data);
         while let Some(tag) = fields.tag()? {
             match tag {
-                BYTES_1 => merge_status(status.get_or_insert_default(), &data[fields.bytes()?])?,
+                BYTES_1 => merge_status(&mut status, fields.bytes()?.of(data))?,
                 BYTES_2 => payload = fields.bytes()?,
-                _ => fields.skip(tag, 2)?,
+                _ => fields = fields.skip(tag, 2)?,
             }
         }
         Ok((status, payload))
@@ -290,17 +277,20 @@ fn put_message_head(buffer: &mut Vec<u8>, number: u8, len: usize) {
     }
 }
 
-fn merge_status(status: &mut Status, data: &[u8]) -> Result<(), Malformed> {
+#[cold]
+#[inline(never)]
+fn merge_status(status: &mut Option<Status>, data: &[u8]) -> Result<(), Malformed> {
+    let status = status.get_or_insert_default();
     let mut fields = Fields::new(data);
     while let Some(tag) = fields.tag()? {
         match tag {
             VARINT_1 => status.code = Code(fields.varint()? as i32),
-            BYTES_2 => status.message = text(&data[fields.bytes()?])?.to_owned(),
+            BYTES_2 => status.message = text(fields.bytes()?.of(data))?.to_owned(),
             BYTES_3 => {
-                status.details.push(any(&data[fields.bytes()?])?);
+                status.details.push(any(fields.bytes()?.of(data))?);
                 check_count(status.details.len())?;
             }
-            _ => fields.skip(tag, 3)?,
+            _ => fields = fields.skip(tag, 3)?,
         }
     }
     Ok(())
@@ -311,12 +301,21 @@ fn any(data: &[u8]) -> Result<Any, Malformed> {
     let mut fields = Fields::new(data);
     while let Some(tag) = fields.tag()? {
         match tag {
-            BYTES_1 => any.type_url = text(&data[fields.bytes()?])?.to_owned(),
-            BYTES_2 => any.value = Bytes::copy_from_slice(&data[fields.bytes()?]),
-            _ => fields.skip(tag, 2)?,
+            BYTES_1 => any.type_url = text(fields.bytes()?.of(data))?.to_owned(),
+            BYTES_2 => any.value = Bytes::copy_from_slice(fields.bytes()?.of(data)),
+            _ => fields = fields.skip(tag, 2)?,
         }
     }
     Ok(any)
+}
+
+/// Adds a pair of a Request's metadata.
+#[inline(never)]
+fn add_pair(metadata: &mut Option<Box<Metadata>>, data: &[u8]) -> Result<(), Malformed> {
+    let metadata = metadata.get_or_insert_default();
+    let (key, value) = key_value(data)?;
+    metadata.push_received(key, value);
+    check_count(metadata.len())
 }
 
 fn key_value(data: &[u8]) -> Result<(String, String), Malformed> {
@@ -324,9 +323,9 @@ fn key_value(data: &[u8]) -> Result<(String, String), Malformed> {
     let mut fields = Fields::new(data);
     while let Some(tag) = fields.tag()? {
         match tag {
-            BYTES_1 => key = text(&data[fields.bytes()?])?.to_owned(),
-            BYTES_2 => value = text(&data[fields.bytes()?])?.to_owned(),
-            _ => fields.skip(tag, 2)?,
+            BYTES_1 => key = text(fields.bytes()?.of(data))?.to_owned(),
+            BYTES_2 => value = text(fields.bytes()?.of(data))?.to_owned(),
+            _ => fields = fields.skip(tag, 2)?,
         }
     }
     Ok((key, value))
@@ -343,20 +342,34 @@ fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed)
 }
 
-/// Checks that bytes are text, which names of services are that are ASCII.
-fn check_text(bytes: &[u8]) -> Result<(), Malformed> {
-    match bytes.is_ascii() {
+/// Takes the place of a name in `data`; the one before, if there was one, has to be text, too.
+fn replace_text(name: &mut Span, by: Span, data: &[u8]) -> Option<()> {
+    let before = std::mem::replace(name, by);
+    match before.end {
+        0 => Some(()),
+        _ => text(before.of(data)).ok().map(drop),
+    }
+}
+
+/// Checks that two names are text. They lie side by side, and that of services is ASCII.
+fn check_names(one: Span, other: Span, data: &[u8]) -> Result<(), Malformed> {
+    let both = Span {
+        start: one.start.min(other.start),
+        end: one.end.max(other.end),
+    };
+    match both.of(data).is_ascii() {
         true => Ok(()),
-        false => text(bytes).map(drop),
+        false => text(one.of(data)).and(text(other.of(data))).map(drop),
     }
 }
 
 /// `data[at]`, without a second reference to `data` where none is needed.
-fn slice_of(mut data: Bytes, at: Range<usize>) -> Bytes {
-    if at.end != data.len() {
-        data.truncate(at.end);
+fn slice_of(mut data: Bytes, at: Span) -> Bytes {
+    let (start, end) = (at.start as usize, at.end as usize);
+    if end != data.len() {
+        data.truncate(end);
     }
-    data.advance(at.start);
+    data.advance(start);
     data
 }
 

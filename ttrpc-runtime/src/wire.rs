@@ -1,7 +1,5 @@
 //! The little of protobuf's wire format that the envelopes need.
 
-use std::ops::Range;
-
 /// How deep groups may be nested in what is skipped; protobuf's own limit.
 const MAX_GROUP_DEPTH: usize = 100;
 
@@ -15,8 +13,25 @@ pub(crate) const fn varint_tag(number: u32) -> u32 {
     number << 3
 }
 
+/// A part of an encoded message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Span {
+    /// The part of `data` that it is.
+    #[inline]
+    pub(crate) fn of(self, data: &[u8]) -> &[u8] {
+        &data[self.start as usize..self.end as usize]
+    }
+}
+
 /// The fields of an encoded message, in order: a tag, and then its value is to be read or
 /// skipped.
+// What is rare gets it by value, so that a place in memory is not kept up to date for that.
+#[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
     data: &'a [u8],
     at: usize,
@@ -45,14 +60,16 @@ impl<'a> Fields<'a> {
 
     /// Where the bytes are that are the value of a field.
     #[inline]
-    pub(crate) fn bytes(&mut self) -> Result<Range<usize>, Malformed> {
+    pub(crate) fn bytes(&mut self) -> Result<Span, Malformed> {
         let len = self.varint()?;
         self.take(len)
     }
 
     /// Skips the value of a field that a message does not have, though it has those up to the
-    /// number `known`, of other types.
-    pub(crate) fn skip(&mut self, tag: u32, known: u32) -> Result<(), Malformed> {
+    /// number `known`, of other types; gives what follows.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn skip(mut self, tag: u32, known: u32) -> Result<Self, Malformed> {
         let (number, wire_type) = (tag >> 3, tag & 7);
         if number <= known {
             return Err(Malformed);
@@ -62,7 +79,8 @@ impl<'a> Fields<'a> {
             2 => self.bytes().map(drop),
             3 => self.skip_group(number),
             _ => self.skip_fixed(wire_type),
-        }
+        }?;
+        Ok(self)
     }
 
     /// The number that is the value of a field.
@@ -74,35 +92,26 @@ impl<'a> Fields<'a> {
                 self.at += 1;
                 Ok((*byte).into())
             }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.data.get(self.at).ok_or(Malformed)?;
-            self.at += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                // Of the tenth byte only one bit fits.
-                return if shift == 63 && byte > 1 {
-                    Err(Malformed)
-                } else {
-                    Ok(value)
-                };
+            _ => {
+                let value;
+                (value, self.at) = long_varint(self.data, self.at)?;
+                Ok(value)
             }
         }
-        Err(Malformed)
     }
 
     #[inline]
-    fn take(&mut self, len: u64) -> Result<Range<usize>, Malformed> {
+    fn take(&mut self, len: u64) -> Result<Span, Malformed> {
         let left = self.data.len() - self.at;
         let len = usize::try_from(len).ok().filter(|len| *len <= left);
         let start = self.at;
         self.at += len.ok_or(Malformed)?;
-        Ok(start..self.at)
+        // No frame is as long as that.
+        let end = u32::try_from(self.at).map_err(|_| Malformed)?;
+        Ok(Span {
+            start: start as u32,
+            end,
+        })
     }
 
     fn skip_fixed(&mut self, wire_type: u32) -> Result<(), Malformed> {
@@ -132,6 +141,26 @@ impl<'a> Fields<'a> {
         }
         Ok(())
     }
+}
+
+/// A varint that may be longer than a byte, and where it ends.
+#[inline(never)]
+fn long_varint(data: &[u8], mut at: usize) -> Result<(u64, usize), Malformed> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *data.get(at).ok_or(Malformed)?;
+        at += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            // Of the tenth byte only one bit fits.
+            return if shift == 63 && byte > 1 {
+                Err(Malformed)
+            } else {
+                Ok((value, at))
+            };
+        }
+    }
+    Err(Malformed)
 }
 
 /// Bytes that `value` takes as a varint.
@@ -194,7 +223,7 @@ mod tests {
     fn count(data: &[u8]) -> Result<usize, Malformed> {
         let (mut fields, mut n) = (Fields::new(data), 0);
         while let Some(tag) = fields.tag()? {
-            fields.skip(tag, 0)?;
+            fields = fields.skip(tag, 0)?;
             n += 1;
         }
         Ok(n)

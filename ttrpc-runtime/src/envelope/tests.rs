@@ -105,7 +105,10 @@ fn an_ok_status_is_a_success() {
 #[test]
 fn a_frame_of_empty_pairs_does_not_multiply_in_memory() {
     let pairs = |count| Request::decode(Bytes::from(b"\x2a\x00".repeat(count)));
-    assert_eq!(pairs(MAX_REPEATED).unwrap().metadata.len(), MAX_REPEATED);
+    assert_eq!(
+        pairs(MAX_REPEATED).unwrap().take_metadata().len(),
+        MAX_REPEATED
+    );
     assert!(pairs(MAX_REPEATED + 1).is_none());
     let details = |count: usize| {
         let mut data = vec![0x0a];
@@ -141,5 +144,24 @@ fn strings_are_utf8_and_fields_have_their_type() {
             Response::decode(Bytes::from_static(data)).is_none(),
             "{data:?}"
         );
+    }
+}
+
+#[test]
+fn names_have_to_be_text_wherever_they_stand() {
+    let service = [&b"\x0a\x03a.B"[..], b"\x0a\x02\xc3\xbc", b"\x0a\x01\xff"];
+    let method = [&b"\x12\x01C"[..], b"\x12\x02\xc3\xb6", b"\x12\x02\xfe\x01"];
+    let payload = b"\x1a\x02\xff\xff";
+    let decodes = |parts: &[&[u8]]| Request::decode(parts.concat().into()).is_some();
+    for (n, service) in service.into_iter().enumerate() {
+        assert_eq!(decodes(&[service]), n < 2);
+        for (m, method) in method.into_iter().enumerate() {
+            let is_text = n < 2 && m < 2;
+            assert_eq!(decodes(&[service, method, payload]), is_text);
+            assert_eq!(decodes(&[method, payload, service]), is_text);
+            // The last one counts; those before it have to be text as well.
+            assert_eq!(decodes(&[service, method, b"\x0a\x01S"]), is_text);
+            assert_eq!(decodes(&[service, method, b"\x12\x01M"]), is_text);
+        }
     }
 }
