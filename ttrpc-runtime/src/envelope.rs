@@ -119,8 +119,15 @@ impl Request {
     }
 
     /// The payload, a slice of what was read.
-    pub fn into_payload(self) -> Bytes {
-        slice_of(self.data, self.payload)
+    pub fn into_payload(mut self) -> Bytes {
+        self.take_payload()
+    }
+
+    /// Takes the payload out, and leaves a request without names.
+    pub(crate) fn take_payload(&mut self) -> Bytes {
+        (self.service, self.method) = Default::default();
+        let data = std::mem::take(&mut self.data);
+        slice_of(data, std::mem::take(&mut self.payload))
     }
 }
 

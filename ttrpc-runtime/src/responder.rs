@@ -1,10 +1,13 @@
 //! Where an answer goes: to the connection, or back through interceptors.
 
-use std::future::poll_fn;
+use std::future::{Future, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 
 use crate::cancel::CancelOnDrop;
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
@@ -133,18 +136,6 @@ impl Responder {
         }
     }
 
-    pub(crate) async fn reply<C: Codec<Rep>, Rep>(self, result: Result<Rep>) {
-        match result {
-            Ok(reply) => {
-                let answer = move |cx: &mut TaskContext<'_>| {
-                    self.poll_reply(&Encoded::<C, Rep>::new(&reply), cx)
-                };
-                poll_fn(answer).await;
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
     /// Ends the call with its single reply, once there is room for it.
     fn poll_reply(&self, reply: &dyn Payload, cx: &mut TaskContext<'_>) -> Poll<()> {
         match self {
@@ -165,6 +156,67 @@ impl Responder {
             (Ok(replies), Self::Intercepted(call)) => call.stream(replies.into_messages::<C>()),
             (Err(error), responder) => responder.fail(error),
         }
+    }
+}
+
+pin_project! {
+    /// A handler, then its single reply until there is room for that.
+    ///
+    /// An `async` block would have two places for each of them, and copy them from one to the
+    /// other.
+    pub(crate) struct Answering<C, Rep, Fut> {
+        #[pin]
+        handler: Fut,
+        reply: Option<Rep>,
+        responder: Option<Responder>,
+        codec: PhantomData<fn(C)>,
+    }
+}
+
+impl<C, Rep, Fut> Answering<C, Rep, Fut> {
+    pub(crate) fn new(handler: Fut, responder: Responder) -> Self {
+        Self {
+            handler,
+            reply: None,
+            responder: Some(responder),
+            codec: PhantomData,
+        }
+    }
+}
+
+impl<C, Rep, Fut> Future for Answering<C, Rep, Fut>
+where
+    C: Codec<Rep>,
+    Fut: Future<Output = Result<Rep>>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.project();
+        // Not in its place meanwhile: a panic of the handler drops it, and so answers.
+        let Some(responder) = this.responder.take() else {
+            return Poll::Ready(());
+        };
+        let result = match this.reply.take() {
+            Some(reply) => Poll::Ready(Ok(reply)),
+            None => this.handler.poll(cx),
+        };
+        match result {
+            Poll::Ready(Ok(reply)) => {
+                let encoded = Encoded::<C, Rep>::new(&reply);
+                if responder.poll_reply(&encoded, cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                *this.reply = Some(reply);
+            }
+            Poll::Ready(Err(error)) => {
+                responder.fail(error);
+                return Poll::Ready(());
+            }
+            Poll::Pending => {}
+        }
+        *this.responder = Some(responder);
+        Poll::Pending
     }
 }
 
@@ -246,7 +298,9 @@ impl WireResponder {
     /// Answers with what came back through interceptors.
     pub(crate) async fn answer(self, result: Result<Body>) {
         match result {
-            Ok(Body::One(reply)) => Responder::Wire(self).reply::<Raw, Bytes>(Ok(reply)).await,
+            Ok(Body::One(reply)) => {
+                Answering::<Raw, Bytes, _>::new(ready(Ok(reply)), Responder::Wire(self)).await;
+            }
             Ok(Body::Stream(replies)) => self.stream::<Raw, Bytes>(replies).await,
             Err(error) => self.fail(error),
         }

@@ -72,7 +72,7 @@ impl<T> Series<T> {
         self.places.get_mut(place)?.1.as_mut()
     }
 
-    #[cfg(any(feature = "tokio", feature = "blocking"))]
+    #[cfg(any(feature = "tokio", feature = "blocking", test))]
     pub(crate) fn remove(&mut self, key: u64) -> Option<T> {
         let place = self.place(key)?;
         let value = self.places.get_mut(place)?.1.take()?;

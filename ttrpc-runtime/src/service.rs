@@ -15,7 +15,7 @@ use crate::envelope::Request;
 use crate::error::Result;
 use crate::interceptor::Body;
 use crate::proto::CallKind;
-use crate::responder::{Intercepted, Responder, WireResponder};
+use crate::responder::{Answering, Intercepted, Responder, WireResponder};
 use crate::status::Status;
 use crate::streaming::{StreamRef, Streaming};
 
@@ -96,13 +96,15 @@ impl Call {
     pub fn unary<C, Req, Rep, F, Fut>(self, _: C, handler: F) -> Reply
     where
         C: Codec<Req> + Codec<Rep>,
-        Rep: Send,
+        Rep: Send + 'static,
         F: FnOnce(CallContext, Req) -> Fut,
         Fut: Future<Output = Result<Rep>> + Send + 'static,
     {
         self.with_request::<C, Req>(CallKind::Unary, |ctx, request, responder| {
-            let reply = handler(ctx, request);
-            Box::pin(async move { responder.reply::<C, Rep>(reply.await).await })
+            Box::pin(Answering::<C, Rep, _>::new(
+                handler(ctx, request),
+                responder,
+            ))
         })
     }
 
@@ -125,15 +127,15 @@ impl Call {
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send + 'static,
-        Rep: Send,
+        Rep: Send + 'static,
         F: FnOnce(CallContext, Streaming<Req>) -> Fut,
         Fut: Future<Output = Result<Rep>> + Send + 'static,
     {
         let (ctx, requests, responder) = self.with_requests::<C, Req>(CallKind::ClientStreaming);
         let reply = handler(ctx, requests);
-        Reply(Some(Box::pin(async move {
-            responder.reply::<C, Rep>(reply.await).await;
-        })))
+        Reply(Some(Box::pin(Answering::<C, Rep, _>::new(
+            reply, responder,
+        ))))
     }
 
     /// Answers a call with a stream of messages each way.
@@ -154,13 +156,20 @@ impl Call {
 
     /// Takes the single request of a call.
     fn with_request<C: Codec<Req>, Req>(
-        self,
+        mut self,
         kind: CallKind,
         answer: impl FnOnce(CallContext, Req, Responder) -> BoxFuture<()>,
     ) -> Reply {
-        let (ctx, payload, responder) = self.take_payload(kind);
-        match C::decode(payload) {
-            Ok(request) => Reply(Some(answer(ctx, request, responder))),
+        let request = C::decode(self.take_payload(kind));
+        let responder = match self.origin {
+            Origin::Wire(_, _, wire) => Responder::Wire(wire),
+            Origin::Intercepted(call) => Responder::Intercepted(call),
+        };
+        match request {
+            Ok(request) => {
+                let ctx = CallContext::new(self.ctx, !kind.server_streams());
+                Reply(Some(answer(ctx, request, responder)))
+            }
             Err(error) => {
                 responder.fail(error.into());
                 Reply(None)
@@ -180,16 +189,14 @@ impl Call {
 
     // What does not depend on the messages is in a binary once.
     #[inline(never)]
-    fn take_payload(self, kind: CallKind) -> (CallContext, Bytes, Responder) {
-        let (payload, responder) = match self.origin {
+    fn take_payload(&mut self, kind: CallKind) -> Bytes {
+        match &mut self.origin {
             Origin::Wire(request, guess, wire) => {
-                wire.accept(guess, kind);
-                (request.into_payload(), Responder::Wire(wire))
+                wire.accept(*guess, kind);
+                request.take_payload()
             }
-            Origin::Intercepted(call) => (call.payload(), Responder::Intercepted(call)),
-        };
-        let ctx = CallContext::new(self.ctx, !kind.server_streams());
-        (ctx, payload, responder)
+            Origin::Intercepted(call) => call.payload(),
+        }
     }
 
     #[inline(never)]
