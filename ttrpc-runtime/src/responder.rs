@@ -227,6 +227,13 @@ pub(crate) struct CallRef {
 }
 
 impl CallRef {
+    pub(crate) fn new(connection: &Arc<dyn Answers>, id: StreamId) -> Self {
+        Self {
+            connection: Arc::downgrade(connection),
+            id,
+        }
+    }
+
     /// Ends a context when the call is over: at once if it is.
     pub(crate) fn ends_with(&self, ctx: CancelOnDrop) {
         if let Some(connection) = self.connection.upgrade() {
@@ -251,13 +258,6 @@ impl Drop for WireResponder {
 }
 
 impl WireResponder {
-    pub(crate) fn call_ref(&self) -> CallRef {
-        CallRef {
-            connection: Arc::downgrade(&self.connection),
-            id: self.id,
-        }
-    }
-
     #[cold]
     #[inline(never)]
     fn panicked(&self) {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, server};
-use crate::responder::{self, WireResponder};
+use crate::responder::{self, CallRef, WireResponder};
 use crate::series::Series;
 use crate::service::{Call, Origin, Running, Service};
 use crate::status::Status;
@@ -200,20 +200,25 @@ impl Serving {
             mut request,
             deadline,
         } = call;
-        let responder = WireResponder { connection, id };
         let Some(service) = self.service(request.service_bytes()) else {
             let message = format!("there is no service {:?} here", request.service());
-            responder.fail(Status::unimplemented(message).into());
+            WireResponder { connection, id }.fail(Status::unimplemented(message).into());
             return None;
         };
-        let call = responder.call_ref();
-        let ctx = Context::of_call(deadline, request.take_metadata(), call, connected);
+        let metadata = request.take_metadata();
+        let of = CallRef::new(&connection, id);
+        let responder = WireResponder { connection, id };
+        // What is a large part of what follows is made where it is to be.
+        let ctx = || Context::of_call(deadline, metadata, of, connected);
         match self.settings.intercepted {
-            None => {
-                let origin = Origin::Wire(request, kind, responder);
-                Running::start(service, Call { ctx, origin })
-            }
-            Some(intercepted) => Some(intercepted(self, ctx, request, kind, responder)),
+            None => Running::start(
+                service,
+                Call {
+                    origin: Origin::Wire(request, kind, responder),
+                    ctx: ctx(),
+                },
+            ),
+            Some(intercepted) => Some(intercepted(self, ctx(), request, kind, responder)),
         }
     }
 
