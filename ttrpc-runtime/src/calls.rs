@@ -4,9 +4,10 @@ mod call;
 mod settings;
 
 use std::borrow::Cow;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{self, Poll, Waker};
+use std::task::{self, Waker};
 
 use self::call::OpenCall;
 #[cfg(feature = "blocking")]
@@ -115,13 +116,20 @@ impl Calls {
         } else {
             let connection = self.connection().await?;
             let encoded = Encoded::<C, Req>::new(&request);
-            // By whoever is to wait for the reply, which saves a look whether that has come.
-            let open = |cx: &mut task::Context<'_>| {
-                let connection = connection.clone();
-                let reader = Some(cx.waker());
-                Poll::Ready(self.open(connection, ctx, rpc, Some(&encoded), reader))
+            let mut call = None;
+            let poll = |cx: &mut task::Context<'_>| {
+                let call = match &mut call {
+                    Some(call) => call,
+                    // By whoever is to wait for the reply, which saves a look whether that has
+                    // come.
+                    none => {
+                        let (connection, reader) = (connection.clone(), Some(cx.waker()));
+                        none.insert(self.open(connection, ctx, rpc, Some(&encoded), reader)?)
+                    }
+                };
+                Pin::new(call).poll(cx)
             };
-            poll_fn(open).await?.await?
+            poll_fn(poll).await?
         };
         Ok(C::decode(reply)?)
     }
@@ -265,20 +273,10 @@ impl Calls {
     /// The connection to make a call on: the one there is, or a new one where that has
     /// ended and is to be replaced.
     async fn connection(&self) -> Result<Cow<'_, OpenConnection>> {
-        let connection = self.inner.link.current();
-        let Link::Again(connect, current) = &self.inner.link else {
-            return Ok(connection);
-        };
-        if !connection.asks().has_ended() {
-            return Ok(connection);
+        match &self.inner.link {
+            Link::Fixed(connection) => Ok(Cow::Borrowed(connection)),
+            Link::Again(connect, current) => reconnected(connect, current).await.map(Cow::Owned),
         }
-        let fresh = connect().await?;
-        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.asks().ended().is_some() {
-            *current = fresh;
-        }
-        // Otherwise another call was faster, and the fresh one is closed again.
-        Ok(Cow::Owned(current.clone()))
     }
 
     /// Opens a call; with a waker, for whoever polls and waits for its reply from now on.
@@ -315,6 +313,25 @@ impl Calls {
         }
         Ok(call)
     }
+}
+
+/// A connection that is open: the current one, or a new one instead.
+async fn reconnected(
+    connect: &Connect,
+    current: &Mutex<OpenConnection>,
+) -> Result<OpenConnection> {
+    let lock = || current.lock().unwrap_or_else(PoisonError::into_inner);
+    let connection = lock().clone();
+    if !connection.asks().has_ended() {
+        return Ok(connection);
+    }
+    let fresh = connect().await?;
+    let mut current = lock();
+    if current.asks().ended().is_some() {
+        *current = fresh;
+    }
+    // Otherwise another call was faster, and the fresh one is closed again.
+    Ok(current.clone())
 }
 
 /// What is called.

@@ -282,7 +282,7 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
     }
 
     fn open(&self, call: &client::Call<'_>, reader: Option<&Waker>) -> Result<StreamId> {
-        let slot = Slot {
+        let slot = || Slot {
             reader: reader.cloned(),
             ..Slot::default()
         };

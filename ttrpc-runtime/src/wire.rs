@@ -170,9 +170,11 @@ pub(crate) fn varint_len(value: u64) -> usize {
 }
 
 /// Bytes of a field of `len` bytes; none where it is empty and so left out.
+#[inline]
 pub(crate) fn bytes_field_len(len: usize) -> usize {
     match len {
         0 => 0,
+        1..0x80 => 2 + len,
         len => 1 + varint_len(len as u64) + len,
     }
 }
@@ -188,9 +190,13 @@ pub(crate) fn put_varint(buffer: &mut Vec<u8>, mut value: u64) {
 
 /// Appends the tag and the length of a field of `len` bytes, unless it is empty.
 pub(crate) fn put_bytes_head(buffer: &mut Vec<u8>, number: u8, len: usize) {
-    if len > 0 {
-        buffer.push(number << 3 | 2);
-        put_varint(buffer, len as u64);
+    match len {
+        0 => {}
+        1..0x80 => buffer.extend_from_slice(&[number << 3 | 2, len as u8]),
+        _ => {
+            buffer.push(number << 3 | 2);
+            put_varint(buffer, len as u64);
+        }
     }
 }
 

@@ -271,7 +271,7 @@ impl Pair {
             let mut call = None;
             while let Some(event) = self.server.poll(self.now).unwrap() {
                 if let Event::Call(new) = event {
-                    call = Some(new);
+                    call = new.take();
                 }
             }
             return call;

@@ -1,6 +1,7 @@
 //! The client of the asynchronous flavour.
 
 use std::fmt;
+use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -73,64 +74,60 @@ impl Client {
     ///
     /// # Errors
     /// The call failed: by its handler, its deadline, its context or its connection.
-    pub async fn unary<C, Req, Rep>(
+    pub fn unary<C, Req, Rep>(
         &self,
         codec: C,
         ctx: &Context,
         service: &str,
         method: &str,
         request: Req,
-    ) -> Result<Rep>
+    ) -> impl Future<Output = Result<Rep>>
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send,
     {
-        self.calls.unary(codec, ctx, service, method, request).await
+        self.calls.unary(codec, ctx, service, method, request)
     }
 
     /// Calls a method with one message, and a stream of messages back.
     ///
     /// # Errors
     /// The call can't be made. That it failed otherwise, the stream says.
-    pub async fn server_streaming<C, Req, Rep>(
+    pub fn server_streaming<C, Req, Rep>(
         &self,
         codec: C,
         ctx: &Context,
         service: &str,
         method: &str,
         request: Req,
-    ) -> Result<Streaming<Rep>>
+    ) -> impl Future<Output = Result<Streaming<Rep>>>
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send,
         Rep: Send + 'static,
     {
         let calls = &self.calls;
-        calls
-            .server_streaming(codec, ctx, service, method, request)
-            .await
+        calls.server_streaming(codec, ctx, service, method, request)
     }
 
     /// Calls a method with a stream of messages, and one message back.
     ///
     /// # Errors
     /// The call failed, or the stream of requests yielded an error: then with that.
-    pub async fn client_streaming<C, Req, Rep>(
+    pub fn client_streaming<C, Req, Rep>(
         &self,
         codec: C,
         ctx: &Context,
         service: &str,
         method: &str,
         requests: Streaming<Req>,
-    ) -> Result<Rep>
+    ) -> impl Future<Output = Result<Rep>>
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send + 'static,
     {
         let calls = &self.calls;
-        calls
-            .client_streaming(codec, ctx, service, method, requests)
-            .await
+        calls.client_streaming(codec, ctx, service, method, requests)
     }
 
     /// Calls a method with a stream of messages each way.
@@ -139,23 +136,21 @@ impl Client {
     ///
     /// # Errors
     /// The call can't be made. That it failed otherwise, the stream says.
-    pub async fn bidi_streaming<C, Req, Rep>(
+    pub fn bidi_streaming<C, Req, Rep>(
         &self,
         codec: C,
         ctx: &Context,
         service: &str,
         method: &str,
         requests: Streaming<Req>,
-    ) -> Result<Streaming<Rep>>
+    ) -> impl Future<Output = Result<Streaming<Rep>>>
     where
         C: Codec<Req> + Codec<Rep>,
         Req: Send + 'static,
         Rep: Send + 'static,
     {
         let calls = &self.calls;
-        calls
-            .bidi_streaming(codec, ctx, service, method, requests)
-            .await
+        calls.bidi_streaming(codec, ctx, service, method, requests)
     }
 }
 

@@ -230,12 +230,13 @@ where
         if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
             *output = std::mem::take(&mut direct.left);
         }
-        let (mut now, mut blocked, mut read) = (None, false, 0);
+        let (mut now, mut blocked, mut read, mut call) = (None, false, 0, None);
         loop {
             let state = &mut shared.state;
             if !state.link().is_quiet() {
                 let now = *now.get_or_insert_with(crate::clock::now);
-                if let Some(call) = state.next_call(now, woken)? {
+                state.next_call(now, woken, &mut call)?;
+                if let Some(call) = call.take() {
                     drop(shared);
                     woken.run();
                     dispatch.start(connection, call);

@@ -251,21 +251,16 @@ impl<H: Host> Connection<H> {
         if shared.state.ended().is_some() || shared.state.link().is_quiet() {
             return None;
         }
-        match shared
-            .state
-            .next_call(crate::clock::now(), &mut after.woken)
-        {
-            Ok(call) => call,
-            Err(error) => {
-                // What explains it should still reach the peer; it is not waited for.
-                if shared.output.is_empty() && !shared.writing {
-                    shared.state.link().take_output(&mut shared.output);
-                    let _ = self.write(&mut shared.output);
-                }
-                self.end(shared, error, after);
-                None
+        let (now, mut call) = (crate::clock::now(), None);
+        if let Err(error) = shared.state.next_call(now, &mut after.woken, &mut call) {
+            // What explains it should still reach the peer; it is not waited for.
+            if shared.output.is_empty() && !shared.writing {
+                shared.state.link().take_output(&mut shared.output);
+                let _ = self.write(&mut shared.output);
             }
+            self.end(shared, error, after);
         }
+        call
     }
 
     /// Handles all there is, with calls left to the host.

@@ -15,7 +15,7 @@ use crate::proto::{End, Endpoint, Event, Link, Received, StreamRoom, server};
 
 thread_local! {
     /// Room for the streams of a connection that was idle before.
-    static ROOM: Cell<StreamRoom<Slot>> = Cell::default();
+    static ROOM: Cell<Option<StreamRoom<Slot>>> = const { Cell::new(None) };
 }
 
 /// What the users of a connection share.
@@ -63,12 +63,15 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         let _ = ROOM.try_with(|room| self.link().borrow_room(room));
     }
 
-    /// Handles all that has come and all that has run out of time, up to the next call.
+    /// Handles all that has come and all that has run out of time, up to the next call, if
+    /// there is one.
+    // To where the caller has it: wrapped up and unwrapped it would be moved five times.
     pub(crate) fn next_call(
         &mut self,
         now: Instant,
         woken: &mut Woken,
-    ) -> Result<Option<server::Call>> {
+        next: &mut Option<server::Call>,
+    ) -> Result<()> {
         self.borrow_room();
         loop {
             match self.endpoint.poll(now)? {
@@ -77,8 +80,11 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
                     woken.wake(slot.reader.take());
                 }
                 Some(Event::Ended(slot)) => self.end_of(Some(slot), woken),
-                Some(Event::Call(call)) => return Ok(Some(call)),
-                None => return Ok(None),
+                Some(Event::Call(call)) => {
+                    *next = call.take();
+                    return Ok(());
+                }
+                None => return Ok(()),
             }
         }
     }

@@ -95,11 +95,11 @@ impl<S: Default> Connection<S> {
     /// Nothing is sent and no id is used: the connection has ended, the ids have run
     /// out, the deadline has passed, or the request can't be sent.
     pub fn open(&mut self, call: &Call<'_>, now: Instant) -> Result<StreamId> {
-        self.open_with(call, || now, S::default())
+        self.open_with(call, || now, S::default)
     }
 
-    /// The same; the time is asked for if there is a deadline, and `slot` is kept with the
-    /// stream.
+    /// The same; the time is asked for if there is a deadline, and what `slot` gives is kept
+    /// with the stream.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -107,7 +107,7 @@ impl<S: Default> Connection<S> {
         &mut self,
         call: &Call<'_>,
         now: impl FnOnce() -> Instant,
-        slot: S,
+        slot: impl FnOnce() -> S,
     ) -> Result<StreamId> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -147,7 +147,7 @@ impl<S: Default> Connection<S> {
             .output
             .put(id, MessageType::REQUEST, flags, data)?;
         self.next_id = id.next();
-        let mut stream = Stream::new(call.kind, call.deadline, slot);
+        let mut stream = Stream::new(call.kind, call.deadline, slot());
         stream.sending = call.kind.client_streams();
         self.link.open(id, stream);
         Ok(id)

@@ -20,7 +20,7 @@ use crate::timers::Timers;
 const KEPT_STREAMS: usize = 64;
 
 /// Room for streams, without any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamRoom<S>(Streams<S>);
 
 /// The shared part of [`server::Connection`](super::server::Connection) and
@@ -142,18 +142,20 @@ impl<S: Default> Link<S> {
     }
 
     /// Takes over room for streams, if it has none.
-    pub(crate) fn borrow_room(&mut self, spare: &Cell<StreamRoom<S>>) {
+    pub(crate) fn borrow_room(&mut self, spare: &Cell<Option<StreamRoom<S>>>) {
         if self.streams.capacity() == 0 {
-            self.streams = spare.take().0;
+            if let Some(StreamRoom(room)) = spare.take() {
+                self.streams = room;
+            }
         }
     }
 
     /// Leaves its room for streams to others, while it has no stream.
-    pub(crate) fn leave_room(&mut self, spare: &Cell<StreamRoom<S>>) {
+    pub(crate) fn leave_room(&mut self, spare: &Cell<Option<StreamRoom<S>>>) {
         if self.streams.is_empty() && self.streams.capacity() > 0 {
             let room = std::mem::take(&mut self.streams);
             if room.capacity() <= KEPT_STREAMS {
-                spare.set(StreamRoom(room));
+                spare.set(Some(StreamRoom(room)));
             }
         }
     }

@@ -50,8 +50,8 @@ use crate::frame::StreamId;
 /// What a driver has to act upon.
 #[derive(Debug)]
 pub enum Event<'a, S> {
-    /// A call has come in; to a server only.
-    Call(server::Call),
+    /// A call has come in; to a server only. It is to be taken.
+    Call(&'a mut Option<server::Call>),
     /// There is something to [`receive`](Endpoint::receive) on the stream of this slot:
     /// messages, which is said once for all that come until they are received; or the end of
     /// a call whose requests are no stream.
@@ -63,7 +63,8 @@ pub enum Event<'a, S> {
 /// What became of a frame, or of a time-out.
 enum Step<S> {
     Done,
-    Call(server::Call),
+    /// A call has come in, and the server has it.
+    Call,
     Readable(StreamId),
     Ended(S),
 }
@@ -75,8 +76,7 @@ impl<S: Default> Step<S> {
 
     fn into_event(self, link: &mut Link<S>) -> Option<Event<'_, S>> {
         match self {
-            Self::Done => None,
-            Self::Call(call) => Some(Event::Call(call)),
+            Self::Done | Self::Call => None,
             Self::Ended(slot) => Some(Event::Ended(slot)),
             Self::Readable(id) => link.slot(id).map(Event::Readable),
         }

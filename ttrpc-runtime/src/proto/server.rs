@@ -46,6 +46,8 @@ pub struct Connection<S> {
     /// The call that came last, until anything but its answer needs a stream for it. Most
     /// are answered before, and never have one.
     fresh: Option<Fresh>,
+    /// The call that came last, until it is taken: it is much to hand on.
+    call: Option<Call>,
 }
 
 /// What a stream begins with.
@@ -66,6 +68,7 @@ impl<S: Default> Connection<S> {
             strays: 0,
             ended_early: Vec::new(),
             fresh: None,
+            call: None,
         }
     }
 
@@ -294,12 +297,13 @@ impl<S: Default> Connection<S> {
         });
         // A client that works may be late at times; a flood has no calls between.
         self.strays = self.strays.saturating_sub(1);
-        Step::Call(Call {
+        self.call = Some(Call {
             id,
             kind,
             request,
             deadline,
-        })
+        });
+        Step::Call
     }
 
     fn on_data(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
@@ -389,7 +393,10 @@ impl<S: Default> Endpoint for Connection<S> {
                 break step;
             }
         };
-        Ok(step.into_event(&mut self.link))
+        Ok(match step {
+            Step::Call => Some(Event::Call(&mut self.call)),
+            step => step.into_event(&mut self.link),
+        })
     }
 
     fn wants_read(&mut self) -> bool {

@@ -140,6 +140,7 @@ fn call_that_is_answered_at_once_ends_like_any_other() {
         let Ok(Some(Event::Call(call))) = server.poll(now) else {
             panic!("a call has come in");
         };
+        let call = call.take().unwrap();
         server.shut_down();
         assert_eq!(server.respond(call.id, Ok(&Bytes::from("answer"))), None);
         assert!(server.link().take_attention(), "it was the last one");

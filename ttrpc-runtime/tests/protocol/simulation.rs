@@ -134,7 +134,10 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
                 Ok(None) => return,
                 Ok(Some(Event::Readable(id))) => Happened::Readable(*id),
                 Ok(Some(Event::Ended(id))) => Happened::Ended(id),
-                Ok(Some(Event::Call(call))) => Happened::Call(called.insert(call).id.get()),
+                Ok(Some(Event::Call(call))) => {
+                    called = call.take();
+                    Happened::Call(called.as_ref().map_or(0, |call| call.id.get()))
+                }
                 Err(error) => {
                     self.failure = Some(error);
                     return;

@@ -65,6 +65,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
         while !self.closed {
             match self.endpoint.poll(self.now) {
                 Ok(Some(Event::Call(call))) => {
+                    let call = call.take()?;
                     self.name(call.id);
                     return Some(Occurrence::Call(call));
                 }
