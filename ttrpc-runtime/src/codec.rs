@@ -18,7 +18,7 @@ mod protobuf;
 #[cfg(feature = "buffa")]
 pub use self::buffa::Buffa;
 pub use self::buffer::Buffer;
-pub(crate) use self::buffer::SHARED_LEN;
+pub(crate) use self::buffer::{Mark, SHARED_LEN};
 #[cfg(feature = "prost")]
 pub use self::prost::Prost;
 #[cfg(feature = "protobuf")]

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::Buf;
 
-use crate::codec::{Buffer, CodecError, Payload, SHARED_LEN};
+use crate::codec::{Buffer, CodecError, Mark, Payload, SHARED_LEN};
 use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamId};
 
 /// An emptied buffer above this is given back.
@@ -89,8 +89,8 @@ impl Output {
             message_type,
             flags,
         };
-        let buffer = self.buffer();
-        let beginning = buffer.mark();
+        let mut all = AllOrNothing::begin(self.buffer());
+        let buffer = &mut *all.buffer;
         if data.len < SHARED_LEN {
             buffer.run.reserve(HEADER_LEN + data.len);
         }
@@ -99,8 +99,9 @@ impl Output {
         let before = buffer.len();
         data.payload.write(buffer);
         let written = buffer.len() - before;
-        check_len(written, data.payload_len).inspect_err(|_| buffer.truncate(&beginning))?;
+        check_len(written, data.payload_len)?;
         (data.after)(&mut buffer.run);
+        all.is_all = true;
         Ok(())
     }
 
@@ -251,6 +252,31 @@ impl Output {
     }
 }
 
+/// Takes the beginning of a frame back whose payload fails to write itself, or panics.
+struct AllOrNothing<'a> {
+    buffer: &'a mut Buffer,
+    beginning: Mark,
+    is_all: bool,
+}
+
+impl<'a> AllOrNothing<'a> {
+    fn begin(buffer: &'a mut Buffer) -> Self {
+        Self {
+            beginning: buffer.mark(),
+            buffer,
+            is_all: false,
+        }
+    }
+}
+
+impl Drop for AllOrNothing<'_> {
+    fn drop(&mut self) {
+        if !self.is_all {
+            self.buffer.truncate(&self.beginning);
+        }
+    }
+}
+
 fn check_len(written: usize, said: usize) -> Result<(), CodecError> {
     if written == said {
         return Ok(());
@@ -373,6 +399,36 @@ mod tests {
             assert_eq!(all.len(), kept.len());
             assert!(bytes(&all) == bytes(&kept));
         }
+    }
+
+    #[test]
+    fn a_message_that_panics_queues_nothing() {
+        struct Panics;
+        impl Payload for Panics {
+            fn encoded_len(&self) -> Result<usize, CodecError> {
+                Ok(SHARED_LEN + 1)
+            }
+            fn write(&self, buffer: &mut Buffer) {
+                buffer.put_bytes(&Bytes::from(vec![0; SHARED_LEN]));
+                panic!("in the middle of a message");
+            }
+        }
+        let mut output = Output::default();
+        put(&mut output, &Bytes::from_static(b"first"));
+        let len = output.len();
+        let put = std::panic::AssertUnwindSafe(|| {
+            let data = Data {
+                len: SHARED_LEN + 1,
+                before: |_: &mut Vec<u8>| {},
+                payload: &Panics,
+                payload_len: SHARED_LEN + 1,
+                after: |_: &mut Vec<u8>| {},
+            };
+            output.put(StreamId::FIRST, MessageType::DATA, Flags::NONE, data)
+        });
+        assert!(std::panic::catch_unwind(put).is_err());
+        assert_eq!(output.len(), len);
+        assert!(output.as_slice().is_some());
     }
 
     #[test]
