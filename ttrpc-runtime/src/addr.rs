@@ -46,7 +46,9 @@ impl FromStr for Address {
         };
         match rest.strip_prefix('@') {
             Some(name) if !name.is_empty() => Ok(Self::Abstract(name.into())),
-            None if rest.starts_with(['/', '.']) || (has_scheme && !rest.is_empty()) => {
+            None if matches!(rest.as_bytes(), [b'/' | b'.', ..])
+                || (has_scheme && !rest.is_empty()) =>
+            {
                 Ok(Self::Path(rest.into()))
             }
             _ => Err(io::Error::new(

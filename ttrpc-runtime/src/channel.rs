@@ -187,7 +187,7 @@ impl<T> Drop for Sender<T> {
             state.senders
         };
         if left == 0 {
-            self.channel.finish(if std::thread::panicking() {
+            self.channel.finish(if crate::is_panicking() {
                 Err(panicked())
             } else {
                 Ok(())

@@ -108,6 +108,12 @@ any_flavour! {
     mod socket;
     mod streaming;
     mod transport;
+
+    /// Whether what is dropped now is dropped by a panic. Where those end the program nothing
+    /// is, and what would be done about it is not in its binary.
+    fn is_panicking() -> bool {
+        cfg!(panic = "unwind") && std::thread::panicking()
+    }
 }
 
 pub use self::addr::Address;

@@ -251,7 +251,7 @@ pub(crate) struct WireResponder {
 
 impl Drop for WireResponder {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if crate::is_panicking() {
             self.panicked();
         }
     }

@@ -68,6 +68,11 @@ impl Settings {
         self.interceptors.add(interceptor);
         self.intercepted = Some(Serving::intercepted);
     }
+
+    /// The place of the service of that name, or the one that it would have.
+    fn find(&self, name: &[u8]) -> Result<usize, usize> {
+        (self.services).binary_search_by_key(&name, |service| service.name().as_bytes())
+    }
 }
 
 /// The options that the builders of both flavours have. They set `self.settings`.
@@ -146,10 +151,9 @@ struct Connections {
 impl Serving {
     pub(crate) fn new(mut settings: Settings) -> Result<Arc<Self>> {
         for service in std::mem::take(&mut settings.services) {
-            let sorted = &mut settings.services;
             let name = service.name();
-            match sorted.binary_search_by_key(&name, |other| other.name()) {
-                Err(place) => sorted.insert(place, service),
+            match settings.find(name.as_bytes()) {
+                Err(place) => settings.services.insert(place, service),
                 Ok(_) => {
                     return Err(Status::already_exists(format!(
                         "two services are named {name}: a server can have only one of them"
@@ -253,9 +257,8 @@ impl Serving {
     }
 
     fn service(&self, name: &[u8]) -> Option<&dyn Service> {
-        let services = &self.settings.services;
-        let at = services.binary_search_by_key(&name, |s| s.name().as_bytes());
-        at.ok().map(|at| &*services[at])
+        let at = self.settings.find(name).ok()?;
+        Some(&*self.settings.services[at])
     }
 
     pub(crate) fn service_names(&self) -> Vec<&'static str> {

@@ -122,6 +122,8 @@ pub struct Status {
 
 impl Status {
     /// A status without details.
+    // Made in many places, and seldom.
+    #[inline(never)]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,

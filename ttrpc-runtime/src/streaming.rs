@@ -81,7 +81,7 @@ impl Producer {
             match std::mem::replace(self, Self::None) {
                 #[cfg(feature = "blocking")]
                 Self::Thread(run) => {
-                    std::thread::Builder::new().spawn(run)?;
+                    crate::blocking::spawn(run)?;
                 }
                 _ => {}
             }
@@ -302,7 +302,7 @@ impl<F: FnOnce(Result<()>)> FinishOnDrop<F> {
 impl<F: FnOnce(Result<()>)> Drop for FinishOnDrop<F> {
     fn drop(&mut self) {
         if let Some(finish) = self.0.take() {
-            finish(Err(if std::thread::panicking() {
+            finish(Err(if crate::is_panicking() {
                 channel::panicked()
             } else {
                 Error::cancelled()

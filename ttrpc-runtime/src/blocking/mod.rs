@@ -28,6 +28,7 @@ mod streaming;
 
 pub use self::client::{Client, ClientBuilder};
 pub use self::interceptor::{Body, Interceptor, Invocation, Next};
+pub(crate) use self::pool::spawn;
 pub use self::server::{Server, ServerBuilder};
 pub use self::service::{Call, Reply, Service, unimplemented};
 pub use self::streaming::{Sender, Streaming};

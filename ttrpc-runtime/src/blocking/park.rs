@@ -4,7 +4,7 @@
 //! runtime. [`block_on`] polls one with a waker of the thread. Where it has to wait for a
 //! connection, the thread goes and drives that, if nobody else does.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -158,11 +158,11 @@ struct Current {
     /// How many [`block_on`]s it is in.
     depth: Cell<usize>,
     /// The connection that what was just polled waits for.
-    waits: RefCell<Option<Place>>,
+    waits: Cell<Option<Place>>,
     /// The connection that has not taken all that this thread has queued.
-    unsettled: RefCell<Option<(Arc<dyn Wait>, StreamId)>>,
+    unsettled: Cell<Option<(Arc<dyn Wait>, StreamId)>>,
     /// The connection that this thread was woken to drive.
-    baton: RefCell<Option<Arc<dyn Wait>>>,
+    baton: Cell<Option<Arc<dyn Wait>>>,
 }
 
 thread_local! {
@@ -177,9 +177,9 @@ thread_local! {
             parker,
             waker,
             depth: Cell::new(0),
-            waits: RefCell::new(None),
-            unsettled: RefCell::new(None),
-            baton: RefCell::new(None),
+            waits: Cell::new(None),
+            unsettled: Cell::new(None),
+            baton: Cell::new(None),
         }
     };
 }
@@ -196,19 +196,19 @@ pub(super) fn parker() -> Arc<Parker> {
 
 /// Says what connection the future that is being polled waits for.
 pub(super) fn waits(connection: Arc<dyn Wait>, id: Option<StreamId>) {
-    CURRENT.with(|current| *current.waits.borrow_mut() = Some((connection, id)));
+    CURRENT.with(|current| current.waits.set(Some((connection, id))));
 }
 
 /// Says that a connection has not taken all that was queued for a stream.
 pub(super) fn is_unsettled(connection: Arc<dyn Wait>, id: StreamId) {
     // A thread that ends can do nothing about it.
-    let _ = CURRENT.try_with(|current| *current.unsettled.borrow_mut() = Some((connection, id)));
+    let _ = CURRENT.try_with(|current| current.unsettled.set(Some((connection, id))));
 }
 
 /// Says that this thread was woken to drive a connection, unless it has something else to
 /// do by now.
 pub(super) fn takes_baton(connection: Arc<dyn Wait>) {
-    CURRENT.with(|current| *current.baton.borrow_mut() = Some(connection));
+    CURRENT.with(|current| current.baton.set(Some(connection)));
 }
 
 /// Runs a future on this thread.

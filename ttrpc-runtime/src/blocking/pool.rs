@@ -1,9 +1,11 @@
 //! The threads that run handlers: few while handlers are quick, more while they block.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use super::connection::session;
@@ -102,6 +104,12 @@ impl Worker {
     }
 }
 
+/// Starts a thread. Whatever it does, what starts it is in a binary once.
+pub(crate) fn spawn(work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    let thread = thread::Builder::new().name("ttrpc".into());
+    thread.spawn(work).map(drop)
+}
+
 /// What a tick has found.
 pub(super) enum Tick {
     /// Nothing has happened since the last one.
@@ -161,9 +169,8 @@ impl Pool {
         jobs.threads += 1;
         drop(jobs);
         let pool = Arc::clone(self);
-        let thread = std::thread::Builder::new().name("ttrpc".into());
-        let limit = match thread.spawn(move || pool.work()) {
-            Ok(_) => self.max,
+        let limit = match spawn(Box::new(move || pool.work())) {
+            Ok(()) => self.max,
             Err(_) => {
                 // Those that are there do what they can; the next tick tries again.
                 let mut jobs = self.jobs();

@@ -1,10 +1,12 @@
 //! Messages of prost.
 
+use std::any::type_name;
+
 use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 
-use super::{Buffer, Codec, CodecError, SHARED_LEN, name_of};
+use super::{Buffer, Codec, CodecError, SHARED_LEN, not_a};
 
 /// The codec of prost's messages (the crate `prost`, version 0.14).
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +23,7 @@ impl<M: Message + Default + 'static> Codec<M> for Prost {
     }
 
     fn decode(payload: Bytes) -> Result<M, CodecError> {
-        M::decode(payload)
-            .map_err(|error| CodecError::new(format!("not a {}: {error}", name_of::<M>())))
+        M::decode(payload).map_err(|error| not_a(type_name::<M>(), &error))
     }
 }
 

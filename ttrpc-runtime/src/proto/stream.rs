@@ -198,7 +198,9 @@ impl Inbox {
         if into.is_empty() {
             std::mem::swap(&mut self.messages, into);
         } else {
-            into.append(&mut self.messages);
+            while let Some(message) = self.messages.pop_front() {
+                into.push_back(message);
+            }
         }
     }
 

@@ -40,6 +40,9 @@ const fn multi_thread(name: &'static str, package: &'static str) -> Pair {
     }
 }
 
+/// How the smallest programs are linked, as the README says.
+const SMALLEST: &str = "-Clink-arg=-Wl,-z,pack-relative-relocs,-T,smallest.ld";
+
 const ALL: &[Pair] = &[
     pair("ours-tokio"),
     pair("ours-blocking"),
@@ -155,23 +158,26 @@ impl Pair {
             return Ok(());
         };
         let target = target()?;
-        // Each by itself: built together they would get each other's features.
-        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--locked", "--profile", profile]);
-        build.args(["--package", &format!("bench-{package}")]);
-        build.args(["--features", self.features]);
-        build
-            .arg("--manifest-path")
-            .arg(source().join("Cargo.toml"));
-        build.arg("--target-dir").arg(&target);
-        if profile == "smallest" {
-            let recipe = source().join("smallest.toml");
-            build.arg("--config").arg(recipe);
+        // Cargo takes one program at a time where that is to be linked in a way of its own.
+        let (command, at_once, link): (_, _, &[_]) = match profile {
+            "smallest" => ("rustc", 1, &["--", SMALLEST]),
+            _ => ("build", roles.len(), &[]),
+        };
+        for roles in roles.chunks(at_once) {
+            // Each pair by itself: built together they would get each other's features.
+            let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            build.args([command, "--quiet", "--locked", "--profile", profile]);
+            build.args(["--package", &format!("bench-{package}")]);
+            build.args(["--features", self.features]);
+            build
+                .arg("--manifest-path")
+                .arg(source().join("Cargo.toml"));
+            build.arg("--target-dir").arg(&target);
+            for role in roles {
+                build.args(["--bin", &format!("{package}-{role}")]);
+            }
+            check(build.args(link))?;
         }
-        for role in roles {
-            build.args(["--bin", &format!("{package}-{role}")]);
-        }
-        check(&mut build)?;
         for role in roles {
             let built = target.join(profile).join(format!("{package}-{role}"));
             // What runs can't be written to, and what is new needs no permission.

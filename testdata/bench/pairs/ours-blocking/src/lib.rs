@@ -42,8 +42,8 @@ impl Bench for Echo {
 /// Serves until it is killed.
 pub fn serve(socket: String, ready: fn()) {
     let mut limits = Limits::default();
-    if let Some(most) = serving::option("--max-streams") {
-        limits.max_streams = most.parse().unwrap();
+    if let Some(most) = serving::number("--max-streams") {
+        limits.max_streams = most;
     }
     let echo = BenchServer::new(Echo);
     let server = Server::builder()
