@@ -16,6 +16,10 @@ use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::timers::Timers;
 
+/// So many bytes that were copied to the output are enough for a write: they are still in the
+/// cache when it comes. Of what is sent from where it is a write takes as much as fits.
+const COPIED_LEN: usize = 64 << 10;
+
 /// Room for more streams than that is given back.
 const KEPT_STREAMS: usize = 64;
 
@@ -132,7 +136,7 @@ impl<S: Default> Link<S> {
     /// Whether more may be sent now; otherwise wait until bytes have been written
     /// (PROTOCOL.md §9.3).
     pub fn has_room(&self) -> bool {
-        self.backlog() < self.limits.output_bytes
+        self.backlog() < self.limits.output_bytes && self.output.copied() < COPIED_LEN
     }
 
     /// Whether single replies may be sent, and a server may take requests: more than that
