@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::decoder::{Body, Decoder, Frame, Incoming};
+use super::body::Body;
+use super::decoder::{Decoder, Frame, Incoming};
 use super::output::{Data, Output};
 use super::stream::{End, Received, Receiving, Stream, Streams};
 use crate::codec::Payload;
@@ -81,8 +82,8 @@ impl<S: Default> Link<S> {
         }
     }
 
-    /// The large frame that is to be read now; where there is none, read anywhere and
-    /// hand what came to [`received`](Self::received).
+    /// The large frame that is to be read now, or is expected to come; where there is none,
+    /// read anywhere and hand what came to [`received`](Self::received).
     pub fn take_body(&mut self) -> Option<Body> {
         self.decoder.take_body()
     }
@@ -95,12 +96,7 @@ impl<S: Default> Link<S> {
         self.being_read = being_read;
     }
 
-    /// How much is to be read at once where no large frame is: `most`, or less.
-    pub fn read_len(&self, most: usize) -> usize {
-        self.decoder.read_len(most)
-    }
-
-    /// Takes a large frame once nothing of it is missing.
+    /// Takes what was read of a large frame, or of what was expected to be one.
     pub fn received_body(&mut self, body: Body) {
         self.decoder.push_body(body);
     }
