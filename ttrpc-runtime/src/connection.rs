@@ -26,7 +26,7 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{CallKind, End, Endpoint, client, server};
+use crate::proto::{Body, CallKind, End, Endpoint, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
@@ -34,6 +34,14 @@ pub(crate) const SCRATCH_LEN: usize = 64 << 10;
 
 thread_local! {
     pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
+}
+
+/// Why a connection has ended that nothing more comes from, where this was to be read.
+pub(crate) fn end_of_input(body: Option<&Body>) -> Error {
+    Error::closed(match body {
+        Some(body) if !body.is_empty() => "the peer closed the connection within a frame",
+        _ => "the peer closed the connection",
+    })
 }
 
 /// Pieces of output that are written at once, at most.

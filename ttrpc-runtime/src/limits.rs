@@ -38,8 +38,8 @@ impl Limits {
     pub const INBOX_BYTES: usize = 1 << 20;
     /// As the Go implementation does it since 1.2.10.
     pub const STALL_TIMEOUT: Duration = Duration::from_secs(1);
-    /// 64 KiB: enough to fill a socket's buffer in one write.
-    pub const OUTPUT_BYTES: usize = 64 << 10;
+    /// 256 KiB: enough to fill a socket's buffer in one write.
+    pub const OUTPUT_BYTES: usize = 256 << 10;
     /// 4 MiB: Go's clients up to 1.2.2 read no reply while a write of theirs is blocked, so
     /// that a server which soon stops reading would wait for them for ever.
     pub const BACKLOG_BYTES: usize = 4 << 20;

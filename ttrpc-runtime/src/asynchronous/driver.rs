@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::connection::{
-    BoxFuture, Flush, MAX_SLICES, SCRATCH, SCRATCH_LEN, Share, Slot, State, Woken, Work,
+    BoxFuture, Flush, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work, end_of_input,
 };
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -265,11 +265,11 @@ where
             let reads = shared.state.endpoint.wants_read();
             if reads && read < TURN {
                 let link = shared.state.link();
-                let (body, most) = (link.take_body(), link.read_len(SCRATCH_LEN));
+                let body = link.take_body();
                 drop(shared);
                 woken.run();
                 let received;
-                (shared, received) = poll_read(connection, io, body, most, cx);
+                (shared, received) = poll_read(connection, io, body, cx);
                 if let Poll::Ready(len) = received? {
                     read += len;
                     now = None;
@@ -330,13 +330,12 @@ fn poll_write<T: AsyncWrite + Unpin>(
     Poll::Ready(Ok(()))
 }
 
-/// Reads once, `most` bytes at most, or what is missing of a large frame; ready when that has
-/// come, with how many bytes. The connection, which has taken it, is locked again.
+/// Reads once, or what is missing of a large frame; ready when that has come, with how many
+/// bytes. The connection, which has taken it, is locked again.
 fn poll_read<'a, E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
     connection: &'a Connection<E>,
     io: &mut T,
     body: Option<Body>,
-    most: usize,
     cx: &mut Context<'_>,
 ) -> (MutexGuard<'a, Shared<E>>, Poll<Result<usize>>) {
     if let Some(mut body) = body {
@@ -346,14 +345,12 @@ fn poll_read<'a, E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
         return (shared, read);
     }
     SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(&mut scratch[..most]);
+        let mut buffer = ReadBuf::new(scratch);
         let read = uninterrupted(|| Pin::new(&mut *io).poll_read(cx, &mut buffer));
         let received = buffer.filled();
         let mut shared = connection.lock();
         let read = match read {
-            Poll::Ready(Ok(())) if received.is_empty() => {
-                Poll::Ready(Err(Error::closed("the peer closed the connection")))
-            }
+            Poll::Ready(Ok(())) if received.is_empty() => Poll::Ready(Err(end_of_input(None))),
             Poll::Ready(Ok(())) => {
                 shared.state.link().received(received);
                 Poll::Ready(Ok(received.len()))
@@ -372,20 +369,18 @@ fn poll_read_body<T: AsyncRead + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<usize>> {
     let mut len = 0;
-    while body.missing() > 0 {
+    loop {
         let (buffer, missing) = body.buffer();
         let mut buffer = buffer.limit(missing);
         let read = uninterrupted(|| pin!(io.read_buf(&mut buffer)).poll(cx));
         match ready!(read).map_err(Error::connection_lost)? {
-            0 => {
-                return Poll::Ready(Err(Error::closed(
-                    "the peer closed the connection within a frame",
-                )));
-            }
+            0 => return Poll::Ready(Err(end_of_input(Some(body)))),
             read => len += read,
         }
+        if !body.goes_on() {
+            return Poll::Ready(Ok(len));
+        }
     }
-    Poll::Ready(Ok(len))
 }
 
 /// Does it again if a signal came in between.

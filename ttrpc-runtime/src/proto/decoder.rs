@@ -2,42 +2,9 @@
 
 use bytes::{Buf, Bytes};
 
+use super::body::{Body, OWN_BUFFER_LEN};
 use crate::error::{Error, Result};
 use crate::frame::{HEADER_LEN, Header, MAX_DATA_LEN};
-
-/// A frame above this that has not come whole is read into a buffer of its own instead
-/// of being put together from chunks.
-const OWN_BUFFER_LEN: usize = 32 << 10;
-
-/// How much of a frame has to have come before its buffer gets room for all of it: what
-/// the header claims is worth nothing.
-const PROVEN_LEN: usize = 32 << 10;
-
-/// How much room there is before that.
-const FIRST_ROOM: usize = 68 << 10;
-
-/// How much is read at once behind a large frame: if another one follows, the rest of that
-/// is read to where it stays, and not copied there.
-const READ_BEHIND_LARGE: usize = 1 << 10;
-
-/// The capacity for a frame of `len` bytes of which `come` have come.
-fn capacity(come: usize, len: usize) -> usize {
-    if come < PROVEN_LEN {
-        FIRST_ROOM.min(len)
-    } else {
-        len + spare(len)
-    }
-}
-
-/// Room beyond a frame of `len` bytes, which is never touched and so takes no memory.
-///
-/// glibc decides by the largest block that was freed how much freed memory it keeps. With
-/// room for a request and no more, it gives that of the request and of the reply back at
-/// each call, and every call pays for thousands of page faults.
-fn spare(len: usize) -> usize {
-    const FROM: usize = 128 << 10;
-    if len < FROM { 0 } else { len / 2 }
-}
 
 /// Puts frames together from what was read.
 #[derive(Debug, Default)]
@@ -47,49 +14,15 @@ pub struct Decoder {
     /// How long the chunk was when it was read, and which it is.
     chunk_len: usize,
     chunk_number: u64,
-    /// A large frame, and its data when that is not being read.
-    large: Option<Box<(Header, Option<Body>)>>,
+    /// A large frame; without it while that is being read.
+    large: Option<Box<Option<Body>>>,
     /// Bytes of an oversize frame that are yet to be dropped.
     skip: usize,
-    /// Whether the last frame was a large one.
-    after_large: bool,
+    /// How long the last frame was, with its header, if it was a large one: the next one is
+    /// expected to be as long, and read to where it would stay.
+    expected: usize,
     /// How long the longest of the large ones was.
     longest: usize,
-}
-
-/// The data of a large frame, which is read straight to where it stays.
-#[derive(Debug)]
-pub struct Body {
-    data: Vec<u8>,
-    len: usize,
-}
-
-impl Body {
-    /// The data of a frame of `len` bytes that begins with `come`.
-    ///
-    /// That may claim more than ever comes, unless as much has `proven` to come before.
-    fn begun(len: usize, come: &[u8], proven: usize) -> Self {
-        let proven = if len <= proven { len } else { come.len() };
-        let mut data = Vec::with_capacity(capacity(proven, len));
-        data.extend_from_slice(come);
-        Self { data, len }
-    }
-
-    /// The buffer, with room for bytes that are to be read to its end, and how many
-    /// are missing: no more may be read.
-    pub fn buffer(&mut self) -> (&mut Vec<u8>, usize) {
-        let missing = self.missing();
-        let room = self.data.capacity() - self.data.len();
-        if room == 0 || (self.data.len() >= PROVEN_LEN && room < missing) {
-            self.data.reserve_exact(missing + spare(self.len));
-        }
-        (&mut self.data, missing)
-    }
-
-    /// How many bytes are missing.
-    pub fn missing(&self) -> usize {
-        self.len.saturating_sub(self.data.len())
-    }
 }
 
 /// What the decoder finds.
@@ -113,38 +46,38 @@ pub struct Frame {
 }
 
 impl Decoder {
-    /// The large frame that is to be read now, if one is; to be given back by
-    /// [`push_body`](Self::push_body) once nothing is missing.
+    /// The large frame that is to be read now, if one is or is expected to be; to be given
+    /// back by [`push_body`](Self::push_body) once it does not [go on](Body::goes_on), or
+    /// before.
     pub fn take_body(&mut self) -> Option<Body> {
-        self.large.as_deref_mut()?.1.take()
-    }
-
-    /// How much is to be read at once where there is no large frame: `most`, or less.
-    pub(super) fn read_len(&self, most: usize) -> usize {
-        if self.after_large {
-            READ_BEHIND_LARGE.min(most)
-        } else {
-            most
+        match self.large.as_deref_mut() {
+            Some(body) => body.take(),
+            None if self.expected > 0 && self.chunk.is_empty() => {
+                Some(Body::expected(self.expected))
+            }
+            None => None,
         }
     }
 
-    /// Takes what was read of a large frame.
-    pub fn push_body(&mut self, body: Body) {
-        if let Some((_, place)) = self.large.as_deref_mut() {
-            *place = Some(body);
+    /// Takes what was read of a large frame, or of what was expected to be one.
+    pub fn push_body(&mut self, mut body: Body) {
+        body.goes_on();
+        if body.is_known() {
+            **self.large.get_or_insert_default() = Some(body);
+        } else if !body.is_empty() {
+            self.push(&body.into_bytes());
         }
     }
 
     /// Takes what was read.
     pub fn push(&mut self, mut read: &[u8]) {
-        self.after_large = false;
+        self.expected = 0;
         self.chunk = if self.chunk.is_empty() {
             let skipped = self.skip.min(read.len());
             self.skip -= skipped;
             read = &read[skipped..];
-            if let Some((frames, header, data)) = split_large(read) {
-                let body = Body::begun(header.length as usize, data, self.longest);
-                self.large = Some(Box::new((header, Some(body))));
+            if let Some((frames, len, come)) = split_large(read) {
+                self.begin_large(len, come);
                 read = frames;
             }
             Bytes::copy_from_slice(read)
@@ -155,11 +88,13 @@ impl Decoder {
         self.chunk_number += 1;
     }
 
+    fn begin_large(&mut self, len: usize, come: &[u8]) {
+        self.large = Some(Box::new(Some(Body::begun(len, come, self.longest))));
+    }
+
     /// Whether there may be a frame that has come whole.
     pub(super) fn has_frames(&self) -> bool {
-        let is_whole = |(_, body): &(Header, Option<Body>)| {
-            body.as_ref().is_some_and(|body| body.missing() == 0)
-        };
+        let is_whole = |body: &Option<Body>| body.as_ref().is_some_and(Body::is_whole);
         self.chunk.len() >= HEADER_LEN || self.large.as_deref().is_some_and(is_whole)
     }
 
@@ -229,8 +164,7 @@ impl Decoder {
         }
         if len > OWN_BUFFER_LEN {
             let chunk = std::mem::take(&mut self.chunk);
-            let body = Body::begun(len, &chunk[HEADER_LEN..], self.longest);
-            self.large = Some(Box::new((header, Some(body))));
+            self.begin_large(HEADER_LEN + len, &chunk);
         } else {
             self.compact();
         }
@@ -239,17 +173,19 @@ impl Decoder {
 
     /// The large frame, if that has come whole. Frames in the chunk have come before it.
     fn take_large(&mut self) -> Option<Frame> {
-        let (header, body) = self.large.as_deref_mut()?;
-        let Body { data, .. } = body.take_if(|body| body.missing() == 0)?;
-        let header = *header;
+        let body = self.large.as_deref_mut()?.take_if(|body| body.is_whole())?;
+        let bytes = body.into_bytes();
+        let header = Header::from_bytes(*bytes.first_chunk()?);
         self.large = None;
         self.chunk_number += 1;
-        self.after_large = true;
-        self.longest = self.longest.max(data.len());
-        let memory = (self.chunk_number, data.len());
+        self.expected = bytes.len();
+        self.longest = self.longest.max(bytes.len());
+        let memory = (self.chunk_number, bytes.len());
+        let mut data = Bytes::from(bytes);
+        data.advance(HEADER_LEN);
         Some(Frame {
             header,
-            data: data.into(),
+            data,
             memory,
         })
     }
@@ -267,9 +203,9 @@ impl Decoder {
 /// more costs nothing.
 const SEARCHED_LEN: usize = 4 << 10;
 
-/// The frames of which all has come, and the header and the data of a large one behind
+/// The frames of which all has come, and the length and the beginning of a large one behind
 /// them of which a part has: that is copied to where it stays.
-fn split_large(read: &[u8]) -> Option<(&[u8], Header, &[u8])> {
+fn split_large(read: &[u8]) -> Option<(&[u8], usize, &[u8])> {
     if read.len() < SEARCHED_LEN {
         return None;
     }
@@ -284,7 +220,7 @@ fn split_large(read: &[u8]) -> Option<(&[u8], Header, &[u8])> {
             Some(behind) => rest = behind,
             None if len > OWN_BUFFER_LEN => {
                 let frames = &read[..read.len() - rest.len()];
-                return Some((frames, header, &rest[HEADER_LEN..]));
+                return Some((frames, HEADER_LEN + len, rest));
             }
             None => break,
         }
@@ -294,6 +230,7 @@ fn split_large(read: &[u8]) -> Option<(&[u8], Header, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::body::{FIRST_ROOM, PROVEN_LEN, capacity};
     use super::*;
     use crate::frame::{Flags, MessageType, StreamId};
 
@@ -312,12 +249,14 @@ mod tests {
     /// Feeds `input` in pieces of `step` bytes and gives the ids and lengths found.
     fn feed(input: &[u8], step: usize) -> Result<Vec<(u32, usize)>> {
         let (mut decoder, mut found, mut rest) = (Decoder::default(), Vec::new(), input);
+        let mut longest = FIRST_ROOM;
         loop {
             while let Some(incoming) = decoder.decode()? {
                 match incoming {
                     Incoming::Frame(Frame { header, data, .. }) => {
                         assert!(data.iter().zip((0..251).cycle()).all(|(a, b)| *a == b));
                         assert_eq!(header.length as usize, data.len());
+                        longest = longest.max(capacity(PROVEN_LEN, HEADER_LEN + data.len()));
                         found.push((header.stream_id.get(), data.len()));
                     }
                     Incoming::TooLarge(header) => found.push((header.stream_id.get(), usize::MAX)),
@@ -335,7 +274,7 @@ mod tests {
                 }
                 Some(mut body) => {
                     let (buffer, missing) = body.buffer();
-                    assert!(buffer.len() >= PROVEN_LEN || buffer.capacity() <= FIRST_ROOM);
+                    assert!(buffer.len() >= PROVEN_LEN || buffer.capacity() <= longest);
                     let n = step.min(rest.len()).min(missing);
                     buffer.extend_from_slice(&rest[..n]);
                     decoder.push_body(body);
@@ -373,6 +312,54 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_large_frame_anything_may_come() {
+        const LARGE: usize = OWN_BUFFER_LEN + 1000;
+        for next in [
+            0,
+            5,
+            OWN_BUFFER_LEN,
+            LARGE - 1,
+            LARGE,
+            LARGE + 1,
+            3 * LARGE,
+            MAX_DATA_LEN + 1,
+        ] {
+            let lens = [LARGE, next, LARGE, LARGE, next, next, LARGE];
+            let input: Vec<u8> = (lens.iter().zip(0..))
+                .flat_map(|(len, id)| frame(id, *len))
+                .collect();
+            let found = |len| if len > MAX_DATA_LEN { usize::MAX } else { len };
+            let expected: Vec<_> = (0..).zip(lens.map(found)).collect();
+            for step in [3, 4099, usize::MAX] {
+                assert_eq!(feed(&input, step).unwrap(), expected, "{next} by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_only_expected_is_forgotten_where_nothing_comes() {
+        let mut decoder = Decoder::default();
+        decoder.push(&frame(1, OWN_BUFFER_LEN + 1));
+        assert!(decoder.decode().unwrap().is_some());
+        assert!(
+            decoder.take_body().is_none(),
+            "it has not been read on its own"
+        );
+        decoder.push(&frame(3, OWN_BUFFER_LEN + 1)[..100]);
+        assert!(decoder.decode().unwrap().is_none());
+        let mut body = decoder.take_body().unwrap();
+        body.buffer().0.resize(HEADER_LEN + OWN_BUFFER_LEN + 1, 0);
+        assert!(!body.goes_on());
+        decoder.push_body(body);
+        assert!(decoder.decode().unwrap().is_some());
+        for _ in 0..2 {
+            let body = decoder.take_body().expect("another one is expected");
+            decoder.push_body(body);
+            assert!(decoder.large.is_none() && !decoder.is_mid_frame());
+        }
+    }
+
+    #[test]
     fn an_oversize_frame_is_dropped_and_the_next_one_is_found() {
         let input = [frame(1, MAX_DATA_LEN + 1), frame(3, 5)].concat();
         for step in [9, 100_000, usize::MAX] {
@@ -395,7 +382,7 @@ mod tests {
             .take_body()
             .expect("a large frame has its own buffer");
         let (buffer, missing) = body.buffer();
-        assert_eq!(missing, MAX_DATA_LEN - 10);
+        assert_eq!(missing, HEADER_LEN + MAX_DATA_LEN - 20);
         assert!(buffer.capacity() <= FIRST_ROOM);
     }
 
@@ -409,7 +396,7 @@ mod tests {
             assert!(decoder.decode().unwrap().is_none());
             let mut body = decoder.take_body().unwrap();
             let room = body.buffer().0.capacity();
-            while body.missing() > 0 {
+            while body.goes_on() {
                 let (buffer, missing) = body.buffer();
                 let at = frame.len() - missing;
                 let some = missing.min(buffer.capacity() - buffer.len());

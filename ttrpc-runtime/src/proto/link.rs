@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::decoder::{Body, Decoder, Frame, Incoming};
+use super::body::Body;
+use super::decoder::{Decoder, Frame, Incoming};
 use super::output::{Data, Output};
 use super::stream::{End, Received, Receiving, Stream, Streams};
 use crate::codec::Payload;
@@ -15,6 +16,10 @@ use crate::error::{Error, Result};
 use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::timers::Timers;
+
+/// So many bytes that were copied to the output are enough for a write: they are still in the
+/// cache when it comes. Of what is sent from where it is a write takes as much as fits.
+const COPIED_LEN: usize = 64 << 10;
 
 /// Room for more streams than that is given back.
 const KEPT_STREAMS: usize = 64;
@@ -77,8 +82,8 @@ impl<S: Default> Link<S> {
         }
     }
 
-    /// The large frame that is to be read now; where there is none, read anywhere and
-    /// hand what came to [`received`](Self::received).
+    /// The large frame that is to be read now, or is expected to come; where there is none,
+    /// read anywhere and hand what came to [`received`](Self::received).
     pub fn take_body(&mut self) -> Option<Body> {
         self.decoder.take_body()
     }
@@ -91,12 +96,7 @@ impl<S: Default> Link<S> {
         self.being_read = being_read;
     }
 
-    /// How much is to be read at once where no large frame is: `most`, or less.
-    pub fn read_len(&self, most: usize) -> usize {
-        self.decoder.read_len(most)
-    }
-
-    /// Takes a large frame once nothing of it is missing.
+    /// Takes what was read of a large frame, or of what was expected to be one.
     pub fn received_body(&mut self, body: Body) {
         self.decoder.push_body(body);
     }
@@ -132,7 +132,7 @@ impl<S: Default> Link<S> {
     /// Whether more may be sent now; otherwise wait until bytes have been written
     /// (PROTOCOL.md §9.3).
     pub fn has_room(&self) -> bool {
-        self.backlog() < self.limits.output_bytes
+        self.backlog() < self.limits.output_bytes && self.output.copied() < COPIED_LEN
     }
 
     /// Whether single replies may be sent, and a server may take requests: more than that

@@ -22,6 +22,7 @@
 //!
 #![doc = include_str!("../../PROTOCOL.md")]
 
+mod body;
 pub mod client;
 mod decoder;
 mod link;
@@ -34,7 +35,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-pub use self::decoder::{Body, Decoder, Frame, Incoming};
+pub use self::body::Body;
+pub use self::decoder::{Decoder, Frame, Incoming};
 pub use self::link::Link;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 pub(crate) use self::link::StreamRoom;

@@ -62,6 +62,12 @@ impl Output {
         self.0.as_deref().map_or(0, len)
     }
 
+    /// How many of them were copied here.
+    pub(super) fn copied(&self) -> usize {
+        let copied = |queue: &Queue| queue.buffer.run.len() - queue.written;
+        self.0.as_deref().map_or(0, copied)
+    }
+
     /// Whether none wait.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

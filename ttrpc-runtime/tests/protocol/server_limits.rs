@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use ttrpc_runtime::frame::HEADER_LEN;
 use ttrpc_runtime::proto::Endpoint;
 
 use crate::bystander::{self, FREE, assert_lives};
@@ -44,20 +45,20 @@ fn header_that_claims_4_mib_gets_memory_only_for_what_has_come() {
     for (id, message_type) in [(FREE, REQUEST), (1, DATA), (99, DATA)] {
         let mut server = bystander::server();
         server.feed(header(MIB_4 as u32, id, message_type, NONE));
-        let mut come = 0;
+        let mut come = HEADER_LEN;
         let mut body = server
             .link()
             .take_body()
             .expect("a large frame is read on its own");
         loop {
             let (buffer, missing) = body.buffer();
-            assert_eq!((buffer.len(), missing), (come, MIB_4 - come));
+            assert_eq!((buffer.len(), missing), (come, HEADER_LEN + MIB_4 - come));
             // Room for all of it, and some to spare, once a part worth the name has come;
             // what has not come takes no memory then either, only addresses.
             let most = if come < 32 << 10 {
                 68 << 10
             } else {
-                MIB_4 * 3 / 2
+                (HEADER_LEN + MIB_4) * 3 / 2
             };
             assert!(
                 buffer.capacity() <= most,

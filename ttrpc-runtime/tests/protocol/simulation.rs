@@ -176,7 +176,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
             let (buffer, missing) = body.buffer();
             let len = len.min(missing).min(buffer.capacity() - buffer.len());
             buffer.extend_from_slice(&self.unread.split_to(len));
-            if body.missing() == 0 {
+            if !body.goes_on() {
                 let body = self.body.take().expect("it is being read");
                 self.link().received_body(body);
             }

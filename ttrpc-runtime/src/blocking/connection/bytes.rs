@@ -3,16 +3,20 @@
 use std::io::{self, IoSlice};
 
 use super::{After, Connection, Guard, Host, Shared};
-use crate::connection::{MAX_SLICES, SCRATCH, SCRATCH_LEN};
+use crate::connection::{MAX_SLICES, SCRATCH, SCRATCH_LEN, end_of_input};
 use crate::error::{Error, Result};
 use crate::proto::{Body, Output};
 use crate::socket;
 
-/// Where what is read is to go: to a large frame, if one has begun, or to the thread's buffer.
-pub(in super::super) struct Room {
-    body: Option<Body>,
-    /// How much goes to the thread's buffer at once.
-    most: usize,
+/// Where what is read is to go: to a large frame, if one has begun or is expected, or to the
+/// thread's buffer.
+pub(in super::super) struct Room(Option<Body>);
+
+impl Room {
+    /// Gives up what is only expected: whoever waits for long keeps no room for it.
+    pub(super) fn shrink(&mut self) {
+        self.0.take_if(|body| body.is_empty());
+    }
 }
 
 /// What became of an attempt to read.
@@ -46,17 +50,17 @@ impl<H: Host> Connection<H> {
 
     /// Reads once.
     pub(in super::super) fn read(&self, to: &mut Room, flags: i32) -> Result<Read> {
-        let mut room = to.most;
+        let mut room = SCRATCH_LEN;
         let read = loop {
-            let read = match &mut to.body {
+            let read = match &mut to.0 {
                 Some(body) => {
                     let (buffer, missing) = body.buffer();
                     room = missing.min(buffer.capacity() - buffer.len());
                     socket::receive_more(&self.socket, buffer, room, flags)
                 }
-                None => SCRATCH.with_borrow_mut(|scratch| {
-                    socket::receive(&self.socket, &mut scratch[..room], flags)
-                }),
+                None => {
+                    SCRATCH.with_borrow_mut(|scratch| socket::receive(&self.socket, scratch, flags))
+                }
             };
             match read {
                 // Whoever waits looks what time it is: the system begins to wait anew.
@@ -68,10 +72,7 @@ impl<H: Host> Connection<H> {
             }
         };
         match read {
-            Ok(0) => Err(Error::closed(match to.body {
-                Some(_) => "the peer closed the connection within a frame",
-                None => "the peer closed the connection",
-            })),
+            Ok(0) => Err(end_of_input(to.0.as_ref())),
             Ok(len) if len == room => Ok(Read::Full(len)),
             Ok(len) => Ok(Read::Some(len)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Nothing),
@@ -84,10 +85,7 @@ impl<H: Host> Connection<H> {
         shared.drained = true;
         let link = shared.state.link();
         link.set_being_read(true);
-        Room {
-            body: link.take_body(),
-            most: link.read_len(SCRATCH_LEN),
-        }
+        Room(link.take_body())
     }
 
     /// Takes what an attempt to read gave.
@@ -98,8 +96,8 @@ impl<H: Host> Connection<H> {
         after: &mut After<'_, H>,
     ) -> Guard<'a, H> {
         let mut shared = self.lock();
-        let is_body = room.body.is_some();
-        if let Some(body) = room.body {
+        let is_body = room.0.is_some();
+        if let Some(body) = room.0 {
             shared.state.link().received_body(body);
         }
         shared.state.link().set_being_read(false);

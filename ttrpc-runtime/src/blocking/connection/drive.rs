@@ -45,6 +45,7 @@ impl<H: Host> Connection<H> {
                 read => return read,
             }
         }
+        room.shrink();
         let events = libc::POLLIN | if writes { libc::POLLOUT } else { 0 };
         let ready = thread.poll(&self.socket, events, until);
         if ready & libc::POLLIN != 0 {
