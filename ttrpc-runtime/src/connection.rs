@@ -26,7 +26,7 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{CallKind, End, Endpoint, client, server};
+use crate::proto::{Batch, CallKind, End, Endpoint, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
@@ -91,17 +91,16 @@ pub(crate) trait Streams: Send + Sync {
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>>;
 
-    /// Sends a message once there is room for it.
+    /// Sends messages once there is room for one.
     fn poll_send(
         &self,
-        id: StreamId,
-        message: &dyn Payload,
+        batch: &mut Batch,
         flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>>;
 
-    /// Sends a message whether there is room or not.
-    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()>;
+    /// Sends messages whether there is room or not.
+    fn send(&self, batch: &mut Batch, flush: Flush) -> Result<()>;
 
     /// Ends this side of a stream.
     fn finish(&self, id: StreamId, result: Result<()>);
@@ -129,12 +128,12 @@ impl<S: Share> Streams for S {
 
     fn poll_send(
         &self,
-        id: StreamId,
-        message: &dyn Payload,
+        batch: &mut Batch,
         flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        let sent = self.with_state(flush, |state| state.poll_send(id, message, cx));
+        let id = batch.stream();
+        let sent = self.with_state(flush, |state| state.poll_send(batch, cx));
         match &sent {
             Poll::Pending => self.waits(Some(id)),
             Poll::Ready(Ok(())) => self.queued(id),
@@ -143,8 +142,12 @@ impl<S: Share> Streams for S {
         sent
     }
 
-    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()> {
-        self.with_state(flush, |state| state.endpoint.send(id, message))?;
+    fn send(&self, batch: &mut Batch, flush: Flush) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let id = batch.stream();
+        self.with_state(flush, |state| state.endpoint.send_all(batch))?;
         self.queued(id);
         Ok(())
     }

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 pub(crate) use self::encoded::Messages;
-use self::encoded::pump;
+use self::encoded::Pump;
 use crate::cancel::Cancelled;
-use crate::channel::{self, Receiver, Sender, Sink};
+use crate::channel::{self, Receiver, Sender};
 use crate::codec::{Codec, Encoded};
-use crate::connection::{BoxFuture, Flush, Streams};
+use crate::connection::{BoxFuture, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::End;
@@ -230,12 +230,12 @@ impl<T> Streaming<T> {
         }
     }
 
-    /// Whether the next message is there at once, as far as that is known.
-    fn has_more_at_once(&self) -> bool {
+    /// How many messages are there at once, as far as that is known.
+    fn at_hand(&self) -> usize {
         match &self.source {
-            Source::Iter(messages) => messages.size_hint().0 > 0,
-            Source::Wire(wire) => !wire.waiting.is_empty(),
-            _ => false,
+            Source::Iter(messages) => messages.size_hint().0,
+            Source::Wire(wire) => wire.waiting.len(),
+            _ => 0,
         }
     }
 
@@ -270,7 +270,9 @@ impl<T> Streaming<T> {
     {
         match self.source {
             Source::Channel(receiver, producer) => {
-                receiver.attach(Box::new(WireSink::<C>(stream, std::marker::PhantomData)));
+                receiver.attach(stream, |message, batch| {
+                    batch.push(&Encoded::<C, T>::new(message))
+                });
                 match producer {
                     Producer::None => None,
                     Producer::Future(run) => Some(run),
@@ -278,7 +280,10 @@ impl<T> Streaming<T> {
                     Producer::Thread(run) => Some(Box::pin(async move { run() })),
                 }
             }
-            source => Some(Box::pin(pump(Self { source }.into_messages::<C>(), stream))),
+            source => {
+                let messages = Self { source }.into_messages::<C>();
+                Some(Box::pin(Pump::new(messages, stream)))
+            }
         }
     }
 }
@@ -302,12 +307,17 @@ impl<F: FnOnce(Result<()>)> FinishOnDrop<F> {
 impl<F: FnOnce(Result<()>)> Drop for FinishOnDrop<F> {
     fn drop(&mut self) {
         if let Some(finish) = self.0.take() {
-            finish(Err(if std::thread::panicking() {
-                channel::panicked()
-            } else {
-                Error::cancelled()
-            }));
+            finish(Err(cut_short()));
         }
+    }
+}
+
+/// Why a stream ends when whatever feeds it is dropped.
+fn cut_short() -> Error {
+    if std::thread::panicking() {
+        channel::panicked()
+    } else {
+        Error::cancelled()
     }
 }
 
@@ -319,17 +329,6 @@ pub(crate) struct StreamRef {
 }
 
 impl StreamRef {
-    /// Sends a message once there is room for it.
-    fn poll_send<C: Codec<T>, T>(
-        &self,
-        message: &T,
-        flush: Flush,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
-        let message = Encoded::<C, T>::new(message);
-        self.streams.poll_send(self.id, &message, flush, cx)
-    }
-
     pub(crate) fn finish(&self, result: Result<()>) {
         self.streams.finish(self.id, result);
     }
@@ -370,24 +369,6 @@ impl<T> Drop for Wire<T> {
     fn drop(&mut self) {
         // Of a stream that is over nothing is left that this could end.
         self.stream.streams.abandon(self.stream.id);
-    }
-}
-
-/// Where a sender writes to once its stream belongs to a call.
-struct WireSink<C>(StreamRef, std::marker::PhantomData<C>);
-
-impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
-    fn poll_send(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.poll_send::<C, T>(message, Flush::Now, cx)
-    }
-
-    fn send(&self, message: &T) -> Result<()> {
-        let message = Encoded::<C, T>::new(message);
-        self.0.streams.send(self.0.id, &message, Flush::Now)
-    }
-
-    fn finish(&self, result: Result<()>) {
-        self.0.finish(result);
     }
 }
 

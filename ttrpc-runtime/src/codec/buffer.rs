@@ -70,6 +70,15 @@ impl Buffer {
         self.large.push_back((self.run.len(), bytes));
     }
 
+    /// Appends all of another buffer, which is then empty.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        let at = self.run.len();
+        self.run.append(&mut other.run);
+        let large = other.large.drain(..);
+        self.large.extend(large.map(|(place, bytes)| (at + place, bytes)));
+        self.large_len += std::mem::take(&mut other.large_len);
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             run: self.run.len(),

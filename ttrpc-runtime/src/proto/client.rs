@@ -381,11 +381,6 @@ impl<S: Default> Endpoint for Connection<S> {
         }
     }
 
-    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
-        self.check_sending(id)?;
-        self.link.put_data(id, message)
-    }
-
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
         let stream = self.link.streams.get_mut(id)?;
         match result {

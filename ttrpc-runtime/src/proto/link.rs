@@ -8,9 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::decoder::{Body, Decoder, Frame, Incoming};
-use super::output::{Data, Output};
+use super::output::Output;
 use super::stream::{End, Received, Receiving, Stream, Streams};
-use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
@@ -375,20 +374,6 @@ impl<S: Default> Link<S> {
         };
         self.unstall(id);
         Some(received)
-    }
-
-    /// Queues a message on a stream; does not look whether that is open.
-    pub(super) fn put_data(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
-        let len = sendable(message.encoded_len()?, |len| len)?;
-        let data = Data {
-            len,
-            before: |_: &mut Vec<u8>| {},
-            payload: message,
-            payload_len: len,
-            after: |_: &mut Vec<u8>| {},
-        };
-        self.output.put(id, MessageType::DATA, Flags::NONE, data)?;
-        Ok(())
     }
 
     /// Takes the data back that waits to be sent on a stream.

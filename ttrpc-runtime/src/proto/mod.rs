@@ -22,6 +22,7 @@
 //!
 #![doc = include_str!("../../PROTOCOL.md")]
 
+mod batch;
 pub mod client;
 mod decoder;
 mod link;
@@ -34,6 +35,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+pub use self::batch::Batch;
 pub use self::decoder::{Body, Decoder, Frame, Incoming};
 pub use self::link::Link;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
@@ -114,11 +116,25 @@ pub trait Endpoint {
     /// The stream is over, or this end of it is.
     fn check_sending(&mut self, id: StreamId) -> Result<()>;
 
+    /// Queues messages on a stream, and leaves the batch empty.
+    ///
+    /// # Errors
+    /// As [`check_sending`](Self::check_sending).
+    fn send_all(&mut self, batch: &mut Batch) -> Result<()> {
+        self.check_sending(batch.stream())?;
+        self.link().output.append(&mut batch.frames);
+        Ok(())
+    }
+
     /// Queues a message on a stream.
     ///
     /// # Errors
     /// As [`check_sending`](Self::check_sending), or the message can't be sent.
-    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()>;
+    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
+        let mut batch = Batch::new(id);
+        batch.push(message)?;
+        self.send_all(&mut batch)
+    }
 
     /// Ends this side of a stream: after its last message, or with an error.
     ///
