@@ -15,8 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
 pub(crate) use self::slot::{Slot, Work};
 pub(crate) use self::state::State;
 pub(crate) use self::woken::Woken;
@@ -26,7 +24,7 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Batch, CallKind, End, Endpoint, client, server};
+use crate::proto::{Batch, CallKind, End, Endpoint, Run, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
@@ -87,7 +85,7 @@ pub(crate) trait Streams: Send + Sync {
     fn poll_receive(
         &self,
         id: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>>;
 
@@ -116,7 +114,7 @@ impl<S: Share> Streams for S {
     fn poll_receive(
         &self,
         id: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
         let received = self.with_state(Flush::No, |state| state.poll_receive(id, into, cx));

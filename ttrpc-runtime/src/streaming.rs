@@ -21,7 +21,7 @@ use crate::codec::{Codec, Encoded};
 use crate::connection::{BoxFuture, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::End;
+use crate::proto::{End, Run};
 
 /// A stream of messages of a call: those that come in, and those that go out.
 ///
@@ -222,6 +222,19 @@ impl<T> Streaming<T> {
         message
     }
 
+    /// The next message, if it has come already; otherwise it is to be polled for.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn take_waiting(&mut self) -> Poll<Option<Result<T>>> {
+        let Source::Wire(wire) = &mut self.source else {
+            return Poll::Pending;
+        };
+        let message = (wire.next)(&mut wire.waiting);
+        if matches!(message, Poll::Ready(Some(Err(_)))) {
+            self.source = Source::Done;
+        }
+        message
+    }
+
     /// The next message, if it is there at once.
     pub(crate) fn take_ready(&mut self) -> Option<T> {
         match self.poll_message(&mut Context::from_waker(Waker::noop())) {
@@ -234,7 +247,11 @@ impl<T> Streaming<T> {
     fn at_hand(&self) -> usize {
         match &self.source {
             Source::Iter(messages) => messages.size_hint().0,
-            Source::Wire(wire) => wire.waiting.len(),
+            Source::Wire(wire) => {
+                let first = wire.waiting.front().map_or(0, Run::len);
+                // Of those behind it each has at least one.
+                first + wire.waiting.len().saturating_sub(1)
+            }
             _ => 0,
         }
     }
@@ -247,8 +264,8 @@ impl<T> Streaming<T> {
     ) -> Self {
         let wire = Wire {
             stream,
-            waiting: first.into_iter().collect(),
-            decode: |payload| Ok(C::decode(payload)?),
+            waiting: first.into_iter().map(Run::one).collect(),
+            next: next_of::<C, T>,
             cancelled: cancelled.map(Box::pin),
         };
         Self {
@@ -338,17 +355,31 @@ impl StreamRef {
 struct Wire<T> {
     stream: StreamRef,
     /// What has been taken over from the connection.
-    waiting: VecDeque<Bytes>,
-    decode: fn(Bytes) -> Result<T>,
+    waiting: VecDeque<Run>,
+    /// Decodes the next message of these, if there is one.
+    next: fn(&mut VecDeque<Run>) -> Poll<Option<Result<T>>>,
     /// The cancellation of the caller's context.
     cancelled: Option<Pin<Box<Cancelled>>>,
+}
+
+/// The next message that waits, decoded; pending while none does.
+fn next_of<C: Codec<T>, T>(waiting: &mut VecDeque<Run>) -> Poll<Option<Result<T>>> {
+    let Some(run) = waiting.front_mut() else {
+        return Poll::Pending;
+    };
+    let payload = run.next().unwrap_or_default();
+    if run.len() == 0 {
+        waiting.pop_front();
+    }
+    Poll::Ready(Some(C::decode(payload).map_err(Error::from)))
 }
 
 impl<T> Wire<T> {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
-            if let Some(payload) = self.waiting.pop_front() {
-                return Poll::Ready(Some((self.decode)(payload)));
+            let message = (self.next)(&mut self.waiting);
+            if message.is_ready() {
+                return message;
             }
             if let Some(cancelled) = &mut self.cancelled {
                 if cancelled.as_mut().poll(cx).is_ready() {

@@ -75,7 +75,8 @@ impl Buffer {
         let at = self.run.len();
         self.run.append(&mut other.run);
         let large = other.large.drain(..);
-        self.large.extend(large.map(|(place, bytes)| (at + place, bytes)));
+        self.large
+            .extend(large.map(|(place, bytes)| (at + place, bytes)));
         self.large_len += std::mem::take(&mut other.large_len);
     }
 

@@ -5,12 +5,10 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::{Slot, Woken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Batch, End, Endpoint, Event, Link, Received, StreamRoom, server};
+use crate::proto::{Batch, End, Endpoint, Event, Link, Received, Run, StreamRoom, server};
 
 thread_local! {
     /// Room for the streams of a connection that was idle before.
@@ -172,7 +170,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     pub(super) fn poll_receive(
         &mut self,
         id: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
         match self.endpoint.receive(id, into) {

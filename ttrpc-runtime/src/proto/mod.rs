@@ -25,6 +25,7 @@
 mod batch;
 pub mod client;
 mod decoder;
+mod inbox;
 mod link;
 mod output;
 pub mod server;
@@ -33,10 +34,9 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 pub use self::batch::Batch;
 pub use self::decoder::{Body, Decoder, Frame, Incoming};
+pub use self::inbox::Run;
 pub use self::link::Link;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 pub(crate) use self::link::StreamRoom;
@@ -142,7 +142,7 @@ pub trait Endpoint {
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<Self::Slot>;
 
     /// Takes all messages that wait on a stream.
-    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received;
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Run>) -> Received;
 
     /// Says that nobody will receive on a stream again.
     ///

@@ -15,7 +15,7 @@ use crate::codec::{Codec, Encoded, Payload, to_bytes};
 use crate::connection::{Flush, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Batch, End};
+use crate::proto::{Batch, End, Run};
 
 /// Messages go together up to this many bytes. It is also what a stream that waits for room
 /// keeps beside one message (PROTOCOL.md §9.3).
@@ -224,12 +224,12 @@ impl Streams for Relay {
     fn poll_receive(
         &self,
         _: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
         Poll::Ready(match ready!(self.lock().poll_message(cx)) {
             Some(Ok(message)) => {
-                into.push_back(message);
+                into.push_back(Run::one(message));
                 None
             }
             Some(Err(error)) => Some(End::Failed(error)),
