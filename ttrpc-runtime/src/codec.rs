@@ -26,11 +26,13 @@ pub use self::protobuf::Protobuf;
 /// The crate whose [`Bytes`] payloads and generated messages are made of.
 pub use bytes;
 
-/// The name of a message's type; the path to it is its program's own business.
-#[cfg(any(feature = "buffa", feature = "prost"))]
-fn name_of<M>() -> &'static str {
-    let path = std::any::type_name::<M>();
-    path.rsplit(':').next().unwrap_or(path)
+/// Why bytes are no message of a type: its name; the path to it is its program's own business.
+#[cfg(any(feature = "buffa", feature = "prost", feature = "protobuf"))]
+#[cold]
+#[inline(never)]
+fn not_a(path: &str, error: &dyn std::fmt::Display) -> CodecError {
+    let name = path.rsplit(':').next().unwrap_or(path);
+    CodecError::new(format!("not a {name}: {error}"))
 }
 
 /// Encodes and decodes messages of type `M`.

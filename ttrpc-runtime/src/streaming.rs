@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 pub(crate) use self::encoded::Messages;
-use self::encoded::Pump;
+use self::encoded::pump;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender};
 use crate::codec::{Codec, Encoded};
@@ -264,7 +264,7 @@ impl<T> Streaming<T> {
     ) -> Self {
         let wire = Wire {
             stream,
-            waiting: first.into_iter().map(Run::one).collect(),
+            waiting: first.map_or_else(VecDeque::new, waiting),
             next: next_of::<C, T>,
             cancelled: cancelled.map(Box::pin),
         };
@@ -299,7 +299,7 @@ impl<T> Streaming<T> {
             }
             source => {
                 let messages = Self { source }.into_messages::<C>();
-                Some(Box::pin(Pump::new(messages, stream)))
+                Some(pump(messages, stream))
             }
         }
     }
@@ -362,6 +362,12 @@ struct Wire<T> {
     cancelled: Option<Pin<Box<Cancelled>>>,
 }
 
+/// A message that waits, alone.
+#[inline(never)]
+fn waiting(message: Bytes) -> VecDeque<Run> {
+    VecDeque::from([Run::one(message)])
+}
+
 /// The next message that waits, decoded; pending while none does.
 fn next_of<C: Codec<T>, T>(waiting: &mut VecDeque<Run>) -> Poll<Option<Result<T>>> {
     let Some(run) = waiting.front_mut() else {
@@ -377,9 +383,8 @@ fn next_of<C: Codec<T>, T>(waiting: &mut VecDeque<Run>) -> Poll<Option<Result<T>
 impl<T> Wire<T> {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
-            let message = (self.next)(&mut self.waiting);
-            if message.is_ready() {
-                return message;
+            if !self.waiting.is_empty() {
+                return (self.next)(&mut self.waiting);
             }
             if let Some(cancelled) = &mut self.cancelled {
                 if cancelled.as_mut().poll(cx).is_ready() {

@@ -3,7 +3,7 @@
 use buffa::{EncodeSink, Message};
 use bytes::Bytes;
 
-use super::{Buffer, Codec, CodecError, name_of};
+use super::{Buffer, Codec, CodecError, not_a};
 
 /// The codec of buffa's messages (the crate `buffa`, version 0.9).
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,7 @@ impl<M: Message + 'static> Codec<M> for Buffa {
     }
 
     fn decode(mut payload: Bytes) -> Result<M, CodecError> {
-        M::decode(&mut payload)
-            .map_err(|error| CodecError::new(format!("not a {}: {error}", name_of::<M>())))
+        M::decode(&mut payload).map_err(|error| not_a(std::any::type_name::<M>(), &error))
     }
 }
 

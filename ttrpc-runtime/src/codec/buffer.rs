@@ -74,9 +74,9 @@ impl Buffer {
     pub(crate) fn append(&mut self, other: &mut Self) {
         let at = self.run.len();
         self.run.append(&mut other.run);
-        let large = other.large.drain(..);
-        self.large
-            .extend(large.map(|(place, bytes)| (at + place, bytes)));
+        while let Some((place, bytes)) = other.large.pop_front() {
+            self.large.push_back((at + place, bytes));
+        }
         self.large_len += std::mem::take(&mut other.large_len);
     }
 

@@ -1,10 +1,12 @@
 //! Messages of prost.
 
+use std::any::type_name;
+
 use bytes::buf::UninitSlice;
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 
-use super::{Buffer, Codec, CodecError, SHARED_LEN, name_of};
+use super::{Buffer, Codec, CodecError, SHARED_LEN, not_a};
 
 /// The codec of prost's messages (the crate `prost`, version 0.14).
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +22,10 @@ impl<M: Message + Default + 'static> Codec<M> for Prost {
         message.encode_raw(&mut Sharing(buffer));
     }
 
+    // So that what it gives is not moved once more right after it was written.
+    #[inline(always)]
     fn decode(payload: Bytes) -> Result<M, CodecError> {
-        M::decode(Reading { payload, at: 0 })
-            .map_err(|error| CodecError::new(format!("not a {}: {error}", name_of::<M>())))
+        M::decode(Reading { payload, at: 0 }).map_err(|error| not_a(type_name::<M>(), &error))
     }
 }
 
@@ -84,19 +87,20 @@ impl Buf for Reading {
     }
 
     fn advance(&mut self, len: usize) {
-        assert!(len <= self.remaining(), "prost read past the end");
+        assert!(len <= self.remaining());
         self.at += len;
     }
 
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
-        if len < self.remaining() {
-            self.at += len;
-            return self.payload.slice(self.at - len..self.at);
+        let at = self.at;
+        self.advance(len);
+        if self.has_remaining() {
+            return self.payload.slice(at..self.at);
         }
         // The last field takes the payload over, which needs no second reference.
+        self.at = 0;
         let mut rest = std::mem::take(&mut self.payload);
-        rest.advance(std::mem::take(&mut self.at));
-        assert_eq!(rest.len(), len, "prost read past the end");
+        rest.advance(at);
         rest
     }
 }

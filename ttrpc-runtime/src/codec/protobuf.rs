@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protobuf::{CodedOutputStream, Message, well_known_types};
 
-use super::{Buffer, Codec, CodecError};
+use super::{Buffer, Codec, CodecError, not_a};
 use crate::frame::MAX_DATA_LEN;
 use crate::status::Any;
 
@@ -35,8 +35,7 @@ impl<M: Message> Codec<M> for Protobuf {
     }
 
     fn decode(payload: Bytes) -> Result<M, CodecError> {
-        M::parse_from_tokio_bytes(&payload)
-            .map_err(|error| CodecError::new(format!("not a {}: {error}", M::NAME)))
+        M::parse_from_tokio_bytes(&payload).map_err(|error| not_a(M::NAME, &error))
     }
 }
 

@@ -42,6 +42,7 @@ impl Run {
 impl Iterator for Run {
     type Item = Bytes;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Bytes> {
         self.left = self.left.checked_sub(1)?;
         if self.left == 0 {
@@ -118,16 +119,15 @@ impl Inbox {
     #[cold]
     #[inline(never)]
     fn compact(&mut self) {
-        let len = self.runs.iter().map(|run| run.rest.len()).sum();
-        let mut bytes = Vec::with_capacity(len);
-        self.runs
-            .iter()
-            .for_each(|run| bytes.extend_from_slice(&run.rest));
+        let mut bytes = Vec::new();
+        for run in &self.runs {
+            bytes.extend_from_slice(&run.rest);
+        }
         let mut together = Bytes::from(bytes);
+        self.memory = together.len() + self.runs.len() * PLACE;
         for run in &mut self.runs {
             run.rest = together.split_to(run.rest.len());
         }
-        self.memory = len + self.runs.len() * PLACE;
         self.chunks = 0;
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Source, StreamRef, Streaming, cut_short};
 use crate::codec::{Codec, Encoded, Payload, to_bytes};
-use crate::connection::{Flush, Streams};
+use crate::connection::{BoxFuture, Flush, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Batch, End, Run};
@@ -77,7 +77,7 @@ impl<T: Send + 'static> Streaming<T> {
 /// The first one goes alone. Whether those that an iterator promises come fast nobody knows
 /// before they have: as long as they do they are sent together, and the first that does not
 /// leaves with those that have waited.
-pub(super) struct Pump {
+struct Pump {
     messages: Box<dyn Messages>,
     stream: StreamRef,
     batch: Batch,
@@ -90,20 +90,22 @@ pub(super) struct Pump {
     finished: bool,
 }
 
-impl Pump {
-    pub(super) fn new(messages: Box<dyn Messages>, stream: StreamRef) -> Self {
-        Self {
-            at_hand: messages.at_hand(),
-            messages,
-            batch: Batch::new(stream.id),
-            stream,
-            fast: false,
-            flush: Flush::Look,
-            end: None,
-            finished: false,
-        }
-    }
+/// Sends all messages to a stream of a connection and ends that.
+#[inline(never)]
+pub(super) fn pump(messages: Box<dyn Messages>, stream: StreamRef) -> BoxFuture<()> {
+    Box::pin(Pump {
+        at_hand: messages.at_hand(),
+        messages,
+        batch: Batch::new(stream.id),
+        stream,
+        fast: false,
+        flush: Flush::Look,
+        end: None,
+        finished: false,
+    })
+}
 
+impl Pump {
     /// Takes what there is at once; pending where that is all for now.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let began = (self.at_hand > 0).then(crate::clock::now);
@@ -154,6 +156,7 @@ impl Pump {
         }
     }
 
+    #[inline(never)]
     fn finish(&mut self, result: Result<()>) {
         self.finished = true;
         // Where what makes the messages has panicked, those that it had made.
