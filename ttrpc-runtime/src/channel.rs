@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use crate::connection::Flush;
 use crate::error::{Error, Result};
+use crate::proto::Batch;
 use crate::status::Status;
+use crate::streaming::StreamRef;
 
 /// Sends the messages of a [`Streaming`](crate::Streaming).
 ///
@@ -24,13 +27,8 @@ pub(crate) struct Receiver<T> {
     attached: bool,
 }
 
-/// Where an attached sender sends to.
-pub(crate) trait Sink<T>: Send + Sync {
-    fn poll_send(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>>;
-    /// Whether there is room or not.
-    fn send(&self, message: &T) -> Result<()>;
-    fn finish(&self, result: Result<()>);
-}
+/// Encodes a message.
+type Encode<T> = fn(&T, &mut Batch) -> Result<()>;
 
 struct Channel<T> {
     state: Mutex<State<T>>,
@@ -51,8 +49,8 @@ enum Mode<T> {
         end: Option<Result<()>>,
         reader: Option<Waker>,
     },
-    /// Messages go to a connection.
-    Sink(Arc<dyn Sink<T>>),
+    /// Messages go to a stream of a connection.
+    Stream(StreamRef, Encode<T>),
     /// Nobody takes messages.
     Closed,
 }
@@ -98,12 +96,12 @@ impl<T> Channel<T> {
                     reader.wake();
                 }
             }
-            Mode::Sink(sink) => {
-                let sink = Arc::clone(sink);
+            Mode::Stream(stream, _) => {
+                let stream = stream.clone();
                 state.mode = Mode::Closed;
                 let waiting = std::mem::take(&mut state.waiting);
                 drop(state);
-                sink.finish(result);
+                stream.finish(result);
                 waiting.into_iter().for_each(Waker::wake);
             }
             Mode::Closed => {}
@@ -120,14 +118,20 @@ impl<T> Sender<T> {
     /// Nobody takes the message: the stream was dropped, or its call is over. Or the
     /// message can't be sent, which ends the call too.
     pub async fn send(&self, message: T) -> Result<()> {
-        let mut message = Some(message);
-        poll_fn(|cx| self.poll_send(&mut message, cx)).await
+        let (mut message, mut encoded) = (Some(message), None);
+        poll_fn(|cx| self.poll_send(&mut message, &mut encoded, cx)).await
     }
 
-    fn poll_send(&self, message: &mut Option<T>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    /// Sends a message: as it is, or as it was encoded when there was no room for it.
+    fn poll_send(
+        &self,
+        message: &mut Option<T>,
+        encoded: &mut Option<Batch>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
         let mut state = self.channel.lock();
         let state = &mut *state;
-        let sink = match &mut state.mode {
+        let (stream, encode) = match &mut state.mode {
             Mode::Closed | Mode::Queue { end: Some(_), .. } => {
                 return Poll::Ready(Err(Error::cancelled()));
             }
@@ -149,16 +153,17 @@ impl<T> Sender<T> {
                 }
                 return Poll::Pending;
             }
-            Mode::Sink(sink) => sink,
+            Mode::Stream(stream, encode) => (stream, encode),
         };
-        let Some(sending) = message else {
-            return Poll::Ready(Ok(()));
-        };
+        let batch = encoded.get_or_insert_with(|| Batch::new(stream.id));
+        let pushed = message.take().map_or(Ok(()), |message| encode(&message, batch));
         // Under the lock, so that two senders keep their order.
-        let sent = std::task::ready!(sink.poll_send(sending, cx));
-        *message = None;
+        let sent = match pushed {
+            Ok(()) => ready!(stream.streams.poll_send(batch, Flush::Now, cx)),
+            Err(error) => Err(error),
+        };
         if let Err(error) = &sent {
-            sink.finish(Err(error.clone()));
+            stream.finish(Err(error.clone()));
         }
         Poll::Ready(sent)
     }
@@ -230,19 +235,20 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Sends what waits to `sink`, and all that follows straight to it.
-    pub(crate) fn attach(mut self, sink: Box<dyn Sink<T>>) {
+    /// Sends what waits to a stream of a connection, and all that follows straight to it.
+    pub(crate) fn attach(mut self, stream: StreamRef, encode: Encode<T>) {
         self.attached = true;
-        let sink: Arc<dyn Sink<T>> = sink.into();
         let mut state = self.channel.lock();
         let Mode::Queue { messages, end, .. } =
-            std::mem::replace(&mut state.mode, Mode::Sink(Arc::clone(&sink)))
+            std::mem::replace(&mut state.mode, Mode::Stream(stream.clone(), encode))
         else {
             return;
         };
         // They are few: as many as the capacity.
-        let sent = messages.iter().try_for_each(|message| sink.send(message));
-        let end = match sent {
+        let mut batch = Batch::new(stream.id);
+        let encoded = messages.iter().try_for_each(|message| encode(message, &mut batch));
+        let sent = stream.streams.send(&mut batch, Flush::Now);
+        let end = match encoded.and(sent) {
             Ok(()) => end,
             Err(error) => Some(Err(error)),
         };
@@ -252,7 +258,7 @@ impl<T> Receiver<T> {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         if let Some(end) = end {
-            sink.finish(end);
+            stream.finish(end);
         }
         waiting.into_iter().for_each(Waker::wake);
     }

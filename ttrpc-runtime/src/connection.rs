@@ -15,8 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-
 pub(crate) use self::slot::{Slot, Work};
 pub(crate) use self::state::State;
 pub(crate) use self::woken::Woken;
@@ -26,7 +24,7 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Body, CallKind, End, Endpoint, client, server};
+use crate::proto::{Batch, Body, CallKind, End, Endpoint, Run, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
@@ -95,21 +93,20 @@ pub(crate) trait Streams: Send + Sync {
     fn poll_receive(
         &self,
         id: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>>;
 
-    /// Sends a message once there is room for it.
+    /// Sends messages once there is room for one.
     fn poll_send(
         &self,
-        id: StreamId,
-        message: &dyn Payload,
+        batch: &mut Batch,
         flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>>;
 
-    /// Sends a message whether there is room or not.
-    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()>;
+    /// Sends messages whether there is room or not.
+    fn send(&self, batch: &mut Batch, flush: Flush) -> Result<()>;
 
     /// Ends this side of a stream.
     fn finish(&self, id: StreamId, result: Result<()>);
@@ -125,7 +122,7 @@ impl<S: Share> Streams for S {
     fn poll_receive(
         &self,
         id: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
         let received = self.with_state(Flush::No, |state| state.poll_receive(id, into, cx));
@@ -137,12 +134,12 @@ impl<S: Share> Streams for S {
 
     fn poll_send(
         &self,
-        id: StreamId,
-        message: &dyn Payload,
+        batch: &mut Batch,
         flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        let sent = self.with_state(flush, |state| state.poll_send(id, message, cx));
+        let id = batch.stream();
+        let sent = self.with_state(flush, |state| state.poll_send(batch, cx));
         match &sent {
             Poll::Pending => self.waits(Some(id)),
             Poll::Ready(Ok(())) => self.queued(id),
@@ -151,8 +148,12 @@ impl<S: Share> Streams for S {
         sent
     }
 
-    fn send(&self, id: StreamId, message: &dyn Payload, flush: Flush) -> Result<()> {
-        self.with_state(flush, |state| state.endpoint.send(id, message))?;
+    fn send(&self, batch: &mut Batch, flush: Flush) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let id = batch.stream();
+        self.with_state(flush, |state| state.endpoint.send_all(batch))?;
         self.queued(id);
         Ok(())
     }

@@ -16,12 +16,12 @@ use futures_core::Stream;
 pub(crate) use self::encoded::Messages;
 use self::encoded::pump;
 use crate::cancel::Cancelled;
-use crate::channel::{self, Receiver, Sender, Sink};
+use crate::channel::{self, Receiver, Sender};
 use crate::codec::{Codec, Encoded};
-use crate::connection::{BoxFuture, Flush, Streams};
+use crate::connection::{BoxFuture, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::End;
+use crate::proto::{End, Run};
 
 /// A stream of messages of a call: those that come in, and those that go out.
 ///
@@ -222,6 +222,19 @@ impl<T> Streaming<T> {
         message
     }
 
+    /// The next message, if it has come already; otherwise it is to be polled for.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn take_waiting(&mut self) -> Poll<Option<Result<T>>> {
+        let Source::Wire(wire) = &mut self.source else {
+            return Poll::Pending;
+        };
+        let message = (wire.next)(&mut wire.waiting);
+        if matches!(message, Poll::Ready(Some(Err(_)))) {
+            self.source = Source::Done;
+        }
+        message
+    }
+
     /// The next message, if it is there at once.
     pub(crate) fn take_ready(&mut self) -> Option<T> {
         match self.poll_message(&mut Context::from_waker(Waker::noop())) {
@@ -230,12 +243,16 @@ impl<T> Streaming<T> {
         }
     }
 
-    /// Whether the next message is there at once, as far as that is known.
-    fn has_more_at_once(&self) -> bool {
+    /// How many messages are there at once, as far as that is known.
+    fn at_hand(&self) -> usize {
         match &self.source {
-            Source::Iter(messages) => messages.size_hint().0 > 0,
-            Source::Wire(wire) => !wire.waiting.is_empty(),
-            _ => false,
+            Source::Iter(messages) => messages.size_hint().0,
+            Source::Wire(wire) => {
+                let first = wire.waiting.front().map_or(0, Run::len);
+                // Of those behind it each has at least one.
+                first + wire.waiting.len().saturating_sub(1)
+            }
+            _ => 0,
         }
     }
 
@@ -247,8 +264,8 @@ impl<T> Streaming<T> {
     ) -> Self {
         let wire = Wire {
             stream,
-            waiting: first.into_iter().collect(),
-            decode: |payload| Ok(C::decode(payload)?),
+            waiting: first.map_or_else(VecDeque::new, waiting),
+            next: next_of::<C, T>,
             cancelled: cancelled.map(Box::pin),
         };
         Self {
@@ -270,7 +287,9 @@ impl<T> Streaming<T> {
     {
         match self.source {
             Source::Channel(receiver, producer) => {
-                receiver.attach(Box::new(WireSink::<C>(stream, std::marker::PhantomData)));
+                receiver.attach(stream, |message, batch| {
+                    batch.push(&Encoded::<C, T>::new(message))
+                });
                 match producer {
                     Producer::None => None,
                     Producer::Future(run) => Some(run),
@@ -278,7 +297,10 @@ impl<T> Streaming<T> {
                     Producer::Thread(run) => Some(Box::pin(async move { run() })),
                 }
             }
-            source => Some(Box::pin(pump(Self { source }.into_messages::<C>(), stream))),
+            source => {
+                let messages = Self { source }.into_messages::<C>();
+                Some(pump(messages, stream))
+            }
         }
     }
 }
@@ -302,12 +324,17 @@ impl<F: FnOnce(Result<()>)> FinishOnDrop<F> {
 impl<F: FnOnce(Result<()>)> Drop for FinishOnDrop<F> {
     fn drop(&mut self) {
         if let Some(finish) = self.0.take() {
-            finish(Err(if crate::is_panicking() {
-                channel::panicked()
-            } else {
-                Error::cancelled()
-            }));
+            finish(Err(cut_short()));
         }
+    }
+}
+
+/// Why a stream ends when whatever feeds it is dropped.
+fn cut_short() -> Error {
+    if crate::is_panicking() {
+        channel::panicked()
+    } else {
+        Error::cancelled()
     }
 }
 
@@ -319,17 +346,6 @@ pub(crate) struct StreamRef {
 }
 
 impl StreamRef {
-    /// Sends a message once there is room for it.
-    fn poll_send<C: Codec<T>, T>(
-        &self,
-        message: &T,
-        flush: Flush,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
-        let message = Encoded::<C, T>::new(message);
-        self.streams.poll_send(self.id, &message, flush, cx)
-    }
-
     pub(crate) fn finish(&self, result: Result<()>) {
         self.streams.finish(self.id, result);
     }
@@ -339,17 +355,36 @@ impl StreamRef {
 struct Wire<T> {
     stream: StreamRef,
     /// What has been taken over from the connection.
-    waiting: VecDeque<Bytes>,
-    decode: fn(Bytes) -> Result<T>,
+    waiting: VecDeque<Run>,
+    /// Decodes the next message of these, if there is one.
+    next: fn(&mut VecDeque<Run>) -> Poll<Option<Result<T>>>,
     /// The cancellation of the caller's context.
     cancelled: Option<Pin<Box<Cancelled>>>,
+}
+
+/// A message that waits, alone.
+#[inline(never)]
+fn waiting(message: Bytes) -> VecDeque<Run> {
+    VecDeque::from([Run::one(message)])
+}
+
+/// The next message that waits, decoded; pending while none does.
+fn next_of<C: Codec<T>, T>(waiting: &mut VecDeque<Run>) -> Poll<Option<Result<T>>> {
+    let Some(run) = waiting.front_mut() else {
+        return Poll::Pending;
+    };
+    let payload = run.next().unwrap_or_default();
+    if run.len() == 0 {
+        waiting.pop_front();
+    }
+    Poll::Ready(Some(C::decode(payload).map_err(Error::from)))
 }
 
 impl<T> Wire<T> {
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         loop {
-            if let Some(payload) = self.waiting.pop_front() {
-                return Poll::Ready(Some((self.decode)(payload)));
+            if !self.waiting.is_empty() {
+                return (self.next)(&mut self.waiting);
             }
             if let Some(cancelled) = &mut self.cancelled {
                 if cancelled.as_mut().poll(cx).is_ready() {
@@ -370,24 +405,6 @@ impl<T> Drop for Wire<T> {
     fn drop(&mut self) {
         // Of a stream that is over nothing is left that this could end.
         self.stream.streams.abandon(self.stream.id);
-    }
-}
-
-/// Where a sender writes to once its stream belongs to a call.
-struct WireSink<C>(StreamRef, std::marker::PhantomData<C>);
-
-impl<C: Codec<T>, T> Sink<T> for WireSink<C> {
-    fn poll_send(&self, message: &T, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.poll_send::<C, T>(message, Flush::Now, cx)
-    }
-
-    fn send(&self, message: &T) -> Result<()> {
-        let message = Encoded::<C, T>::new(message);
-        self.0.streams.send(self.0.id, &message, Flush::Now)
-    }
-
-    fn finish(&self, result: Result<()>) {
-        self.0.finish(result);
     }
 }
 

@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -36,9 +36,6 @@ use crate::proto::{Endpoint, Output, server};
 /// what it waits for is the rule, and costs one system call; only what another thread
 /// does to its call has to wait for so long.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(10);
-
-/// Messages that come faster than this are written together.
-const FAST: Duration = Duration::from_micros(50);
 
 /// So many threads that are on their way leave what they queue to one of them, which then
 /// writes: the peer need not wait for all.
@@ -121,7 +118,6 @@ pub(super) struct Shared<H: Host> {
     stalled: bool,
     /// Threads that sleep while another one reads.
     followers: Followers,
-    last_sent: Option<Instant>,
     /// Whether nothing is known to be left to be read.
     pub(super) drained: bool,
     pub(super) registration: H::Registration,
@@ -188,7 +184,6 @@ impl<H: Host> Connection<H> {
                 reader: None,
                 stalled: false,
                 followers: Followers::default(),
-                last_sent: None,
                 drained: false,
                 registration: H::Registration::default(),
             }),
@@ -467,12 +462,7 @@ impl<H: Host> Connection<H> {
             Flush::Now | Flush::Look | Flush::Reply => false,
             Flush::Together => self.is_mine(&shared),
             Flush::No => true,
-            Flush::Soon => {
-                let now = Instant::now();
-                let last = shared.last_sent.replace(now);
-                let fast = last.is_some_and(|last| now.duration_since(last) < FAST);
-                fast && shared.state.link().has_room()
-            }
+            Flush::Soon => shared.state.endpoint.has_room(),
         };
         if !later {
             if H::PASSES_ON && flush != Flush::Reply {

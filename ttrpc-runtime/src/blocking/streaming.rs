@@ -1,6 +1,7 @@
 //! `Streaming` and `Sender` of the blocking flavour.
 
 use std::fmt;
+use std::task::Poll;
 
 use super::park::{block_on, settled};
 use crate::channel;
@@ -85,7 +86,10 @@ impl<T> Streaming<T> {
     /// # Errors
     /// The call has failed; there are no more messages.
     pub fn message(&mut self) -> Result<Option<T>> {
-        block_on(self.0.message())
+        match self.0.take_waiting() {
+            Poll::Ready(message) => message.transpose(),
+            Poll::Pending => block_on(self.0.message()),
+        }
     }
 }
 

@@ -70,6 +70,16 @@ impl Buffer {
         self.large.push_back((self.run.len(), bytes));
     }
 
+    /// Appends all of another buffer, which is then empty.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        let at = self.run.len();
+        self.run.append(&mut other.run);
+        while let Some((place, bytes)) = other.large.pop_front() {
+            self.large.push_back((at + place, bytes));
+        }
+        self.large_len += std::mem::take(&mut other.large_len);
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             run: self.run.len(),

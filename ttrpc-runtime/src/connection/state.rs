@@ -5,13 +5,10 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::{Slot, Woken};
-use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{End, Endpoint, Event, Link, Received, StreamRoom, server};
+use crate::proto::{Batch, End, Endpoint, Event, Link, Received, Run, StreamRoom, server};
 
 thread_local! {
     /// Room for the streams of a connection that was idle before.
@@ -173,7 +170,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     pub(super) fn poll_receive(
         &mut self,
         id: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
         match self.endpoint.receive(id, into) {
@@ -201,14 +198,13 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
 
     pub(super) fn poll_send(
         &mut self,
-        id: StreamId,
-        message: &dyn Payload,
+        batch: &mut Batch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
         if !self.endpoint.has_room() || self.blocked {
-            return self.wait_for_room(id, cx);
+            return self.wait_for_room(batch.stream(), cx);
         }
-        Poll::Ready(self.endpoint.send(id, message))
+        Poll::Ready(self.endpoint.send_all(batch))
     }
 }
 

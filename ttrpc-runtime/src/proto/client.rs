@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::decoder::{Frame, Incoming};
+use super::inbox::Run;
 use super::link::{Expired, Link, sendable};
 use super::output::Data;
 use super::server::stalled;
@@ -353,6 +354,8 @@ impl<S: Default> Endpoint for Connection<S> {
                         self.end(id, End::Failed(status.into()))
                     }
                 }
+            } else if let Some(step) = self.link.deliver_run(CallKind::server_streams) {
+                step
             } else if let Some(frame) = self.link.next_whole() {
                 self.on_frame(frame, now)
             } else {
@@ -381,11 +384,6 @@ impl<S: Default> Endpoint for Connection<S> {
         }
     }
 
-    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
-        self.check_sending(id)?;
-        self.link.put_data(id, message)
-    }
-
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
         let stream = self.link.streams.get_mut(id)?;
         match result {
@@ -403,7 +401,7 @@ impl<S: Default> Endpoint for Connection<S> {
         }
     }
 
-    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received {
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Run>) -> Received {
         match self.link.receive(id, into) {
             Some(Received::End(end)) => {
                 self.link.remove(id);

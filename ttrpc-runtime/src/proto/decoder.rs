@@ -3,8 +3,9 @@
 use bytes::{Buf, Bytes};
 
 use super::body::{Body, OWN_BUFFER_LEN};
+use super::inbox::Run;
 use crate::error::{Error, Result};
-use crate::frame::{HEADER_LEN, Header, MAX_DATA_LEN};
+use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamId};
 
 /// Puts frames together from what was read.
 #[derive(Debug, Default)]
@@ -120,23 +121,65 @@ impl Decoder {
         }
     }
 
+    /// The stream of the next frame, if that is a message with more to come.
+    #[inline(always)]
+    pub(super) fn begins_run(&self) -> Option<StreamId> {
+        let header = Header::from_bytes(*self.chunk.first_chunk()?);
+        let is_message = header.message_type == MessageType::DATA && header.flags == Flags::NONE;
+        is_message.then_some(header.stream_id)
+    }
+
+    /// The number of the chunk that is being decoded, and how many bytes of memory a slice
+    /// of it keeps in use.
+    pub(super) fn chunk(&self) -> (u64, usize) {
+        (self.chunk_number, self.chunk_len)
+    }
+
+    /// The next frame and those behind it that differ in nothing but their data, as far as
+    /// they lie whole in what was read.
+    pub(super) fn next_run(&mut self) -> Option<Run> {
+        let (mut end, mut count, mut first) = (0, 0, 0);
+        while let Some(header) = self.chunk[end..].first_chunk::<HEADER_LEN>() {
+            let len = Header::from_bytes(*header).length;
+            let is_like = header[4..] == self.chunk[4..HEADER_LEN];
+            let is_whole = self.chunk.len() - end >= HEADER_LEN + len as usize;
+            if !is_like || !is_whole || len as usize > MAX_DATA_LEN {
+                break;
+            }
+            if count == 0 {
+                first = len;
+            }
+            end += HEADER_LEN + len as usize;
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        Some(Run::of_frames(self.split_chunk(end), first, count))
+    }
+
+    /// The beginning of the chunk, of which the last frame takes it over: that needs no
+    /// second reference.
+    #[inline(always)]
+    fn split_chunk(&mut self, len: usize) -> Bytes {
+        if len == self.chunk.len() {
+            std::mem::take(&mut self.chunk)
+        } else {
+            self.chunk.split_to(len)
+        }
+    }
+
     /// The next frame, if it lies whole in what was read.
     // To hand a frame on from function to function takes longer than to find it.
     #[inline(always)]
     pub(super) fn next_whole(&mut self) -> Option<Frame> {
         let header = Header::from_bytes(*self.chunk.first_chunk()?);
         let len = header.length as usize;
-        let rest = self.chunk.len().checked_sub(HEADER_LEN + len)?;
-        if len > MAX_DATA_LEN {
+        if len > MAX_DATA_LEN || self.chunk.len() < HEADER_LEN + len {
             return None;
         }
-        let memory = (self.chunk_number, self.chunk_len);
-        // The last frame of a chunk takes it over, which needs no second reference.
-        let mut data = if rest == 0 {
-            std::mem::take(&mut self.chunk)
-        } else {
-            self.chunk.split_to(HEADER_LEN + len)
-        };
+        let memory = self.chunk();
+        let mut data = self.split_chunk(HEADER_LEN + len);
         data.advance(HEADER_LEN);
         Some(Frame {
             header,
@@ -232,7 +275,6 @@ fn split_large(read: &[u8]) -> Option<(&[u8], usize, &[u8])> {
 mod tests {
     use super::super::body::{FIRST_ROOM, PROVEN_LEN, capacity};
     use super::*;
-    use crate::frame::{Flags, MessageType, StreamId};
 
     fn frame(id: u32, len: usize) -> Vec<u8> {
         let header = Header {

@@ -22,9 +22,11 @@
 //!
 #![doc = include_str!("../../PROTOCOL.md")]
 
+mod batch;
 mod body;
 pub mod client;
 mod decoder;
+mod inbox;
 mod link;
 mod output;
 pub mod server;
@@ -33,10 +35,10 @@ mod stream;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
-
+pub use self::batch::Batch;
 pub use self::body::Body;
 pub use self::decoder::{Decoder, Frame, Incoming};
+pub use self::inbox::Run;
 pub use self::link::Link;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 pub(crate) use self::link::StreamRoom;
@@ -116,11 +118,25 @@ pub trait Endpoint {
     /// The stream is over, or this end of it is.
     fn check_sending(&mut self, id: StreamId) -> Result<()>;
 
+    /// Queues messages on a stream, and leaves the batch empty.
+    ///
+    /// # Errors
+    /// As [`check_sending`](Self::check_sending).
+    fn send_all(&mut self, batch: &mut Batch) -> Result<()> {
+        self.check_sending(batch.stream())?;
+        self.link().output.append(&mut batch.frames);
+        Ok(())
+    }
+
     /// Queues a message on a stream.
     ///
     /// # Errors
     /// As [`check_sending`](Self::check_sending), or the message can't be sent.
-    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()>;
+    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
+        let mut batch = Batch::new(id);
+        batch.push(message)?;
+        self.send_all(&mut batch)
+    }
 
     /// Ends this side of a stream: after its last message, or with an error.
     ///
@@ -128,7 +144,7 @@ pub trait Endpoint {
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<Self::Slot>;
 
     /// Takes all messages that wait on a stream.
-    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received;
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Run>) -> Received;
 
     /// Says that nobody will receive on a stream again.
     ///

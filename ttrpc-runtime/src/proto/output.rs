@@ -131,6 +131,16 @@ impl Output {
         data(run);
     }
 
+    /// Takes the frames of another queue, of which none have been written.
+    pub(super) fn append(&mut self, frames: &mut Self) {
+        if self.is_empty() {
+            std::mem::swap(self, frames);
+        } else if let Some(queue) = &mut frames.0 {
+            self.buffer().append(&mut queue.buffer);
+        }
+        frames.give_back();
+    }
+
     fn buffer(&mut self) -> &mut Buffer {
         &mut self.0.get_or_insert_with(spare).buffer
     }

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::decoder::{Frame, Incoming};
+use super::inbox::Run;
 use super::link::{Expired, Link, sendable};
 use super::output::Data;
 use super::stream::{CallKind, End, Received, Receiving, Stream};
@@ -380,6 +379,8 @@ impl<S: Default> Endpoint for Connection<S> {
             } else if !self.link.has_reply_room() {
                 // Replies that nobody takes must not pile up.
                 return Ok(None);
+            } else if let Some(step) = self.link.deliver_run(CallKind::client_streams) {
+                step
             } else if let Some(frame) = self.link.next_whole() {
                 self.on_frame(frame, now)?
             } else {
@@ -411,11 +412,6 @@ impl<S: Default> Endpoint for Connection<S> {
         }
     }
 
-    fn send(&mut self, id: StreamId, message: &dyn Payload) -> Result<()> {
-        self.check_sending(id)?;
-        self.link.put_data(id, message)
-    }
-
     fn finish(&mut self, id: StreamId, result: Result<()>) -> Option<S> {
         match result {
             Ok(()) => {
@@ -428,7 +424,7 @@ impl<S: Default> Endpoint for Connection<S> {
         }
     }
 
-    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Bytes>) -> Received {
+    fn receive(&mut self, id: StreamId, into: &mut VecDeque<Run>) -> Received {
         self.admit();
         self.link
             .receive(id, into)

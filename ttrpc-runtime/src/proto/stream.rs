@@ -16,11 +16,11 @@
 //! once the server has sent its last, and gone once that was received or nobody is
 //! left to receive it.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::inbox::Inbox;
 use crate::error::Error;
 use crate::frame::{Flags, StreamId};
 use crate::series::Series;
@@ -128,87 +128,6 @@ impl<S> Stream<S> {
     }
 }
 
-/// Messages that wait for their reader, and the memory that they keep in use
-/// (PROTOCOL.md §9.2).
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    messages: VecDeque<Bytes>,
-    memory: usize,
-    /// How much of the memory is that of chunks, of which messages are slices.
-    chunks: usize,
-    /// The last chunk that a message was a slice of.
-    chunk: u64,
-}
-
-/// What a message takes in the queue, however short it is.
-const PLACE: usize = size_of::<Bytes>();
-
-impl Inbox {
-    /// Adds a message, a slice of the chunk of that number and size. Says whether no
-    /// more than `most` bytes are in use.
-    pub fn push(&mut self, message: Bytes, (chunk, size): (u64, usize), most: usize) -> bool {
-        let size = if self.chunks > 0 && self.chunk == chunk {
-            0
-        } else {
-            size
-        };
-        if self.memory + PLACE + size <= most || self.messages.is_empty() {
-            self.chunk = chunk;
-            self.chunks += size;
-            self.memory += PLACE + size;
-            self.messages.push_back(message);
-        } else {
-            // A chunk is too much: the messages are copied together, unless that has
-            // been done and gained little; then this one is copied alone.
-            if self.chunks > self.memory / 2 {
-                self.compact();
-            }
-            self.memory += PLACE + message.len();
-            self.messages.push_back(Bytes::copy_from_slice(&message));
-        }
-        self.memory <= most || self.messages.len() == 1
-    }
-
-    /// Copies the messages together, so that they keep nothing alive but themselves.
-    #[cold]
-    #[inline(never)]
-    fn compact(&mut self) {
-        let len: usize = self.messages.iter().map(Bytes::len).sum();
-        let mut together = Bytes::from({
-            let mut bytes = Vec::with_capacity(len);
-            self.messages
-                .iter()
-                .for_each(|m| bytes.extend_from_slice(m));
-            bytes
-        });
-        for message in &mut self.messages {
-            *message = together.split_to(message.len());
-        }
-        self.memory = len + self.messages.len() * PLACE;
-        self.chunks = 0;
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    /// Moves all messages to the end of `into`.
-    pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
-        (self.memory, self.chunks) = (0, 0);
-        if into.is_empty() {
-            std::mem::swap(&mut self.messages, into);
-        } else {
-            while let Some(message) = self.messages.pop_front() {
-                into.push_back(message);
-            }
-        }
-    }
-
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
 /// The streams of a connection by their ids, which grow.
 #[derive(Debug)]
 pub(super) struct Streams<S>(Series<Stream<S>>);
@@ -268,43 +187,6 @@ impl<S> Streams<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_inbox_is_charged_for_the_chunks_that_it_keeps() {
-        let mut inbox = Inbox::default();
-        let chunk = Bytes::from(vec![7; 1000]);
-        assert!(inbox.push(chunk.slice(0..10), (1, 1000), 1500));
-        assert!(inbox.push(chunk.slice(10..20), (1, 1000), 1500));
-        assert_eq!(inbox.memory, 1000 + 2 * PLACE);
-        // A second chunk would be too much: the messages are copied together instead.
-        assert!(inbox.push(chunk.slice(20..40), (2, 1000), 1500));
-        assert_eq!(inbox.memory, 40 + 3 * PLACE);
-        let mut taken = VecDeque::new();
-        inbox.take(&mut taken);
-        assert_eq!(
-            taken.iter().map(Bytes::len).collect::<Vec<_>>(),
-            [10, 10, 20]
-        );
-        assert!(taken.iter().all(|m| m.iter().all(|byte| *byte == 7)));
-        assert_eq!(inbox.memory, 0);
-    }
-
-    #[test]
-    fn an_inbox_over_its_bound_says_so_but_always_holds_one_message() {
-        let mut inbox = Inbox::default();
-        assert!(inbox.push(Bytes::from(vec![0; 500]), (1, 500), 100));
-        assert!(!inbox.push(Bytes::from_static(b"x"), (2, 1), 100));
-    }
-
-    #[test]
-    fn empty_messages_are_not_free() {
-        let mut inbox = Inbox::default();
-        let most = 100 * PLACE;
-        let fits = (0..1000)
-            .take_while(|i| inbox.push(Bytes::new(), (*i, 10_000), most))
-            .count();
-        assert_eq!(fits, 100);
-    }
 
     #[test]
     fn flags_and_kinds() {

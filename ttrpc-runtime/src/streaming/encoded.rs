@@ -1,38 +1,48 @@
 //! Messages on their way, encoded: what takes them on need not know what they are.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{FinishOnDrop, Source, StreamRef, Streaming};
+use super::{Source, StreamRef, Streaming, cut_short};
 use crate::codec::{Codec, Encoded, Payload, to_bytes};
-use crate::connection::{Flush, Streams};
+use crate::connection::{BoxFuture, Flush, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::End;
+use crate::proto::{Batch, End, Run};
+
+/// Messages go together up to this many bytes. It is also what a stream that waits for room
+/// keeps beside one message (PROTOCOL.md §9.3).
+const BATCH_LEN: usize = 8 << 10;
+
+/// As long as a batch takes less than this to come, messages wait for each other.
+const FAST: Duration = Duration::from_micros(50);
 
 /// The messages of a stream of any type.
 pub(crate) trait Messages: Send {
-    /// Gives the next message to `take`, until that has taken it; `None` after the last one.
+    /// Gives the next message to `take`; `None` after the last one.
     fn poll_next(
         &mut self,
         take: &mut Take<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<()>>>;
+
+    /// How many more there are at once, as far as that is known.
+    fn at_hand(&self) -> usize;
 }
 
-/// Takes a message, when it can; and is told whether another one is there at once.
-type Take<'a> = dyn FnMut(&dyn Payload, bool, &mut Context<'_>) -> Poll<Result<()>> + Send + 'a;
+/// Takes a message.
+type Take<'a> = dyn FnMut(&dyn Payload) -> Result<()> + 'a;
 
 /// The messages of a stream, with their codec.
 struct Encoding<C, T> {
     messages: Streaming<T>,
-    /// The message that waits to be taken.
-    next: Option<T>,
     codec: PhantomData<C>,
 }
 
@@ -42,20 +52,13 @@ impl<C: Codec<T>, T: Send> Messages for Encoding<C, T> {
         take: &mut Take<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<()>>> {
-        let message = match self.next.take() {
-            Some(message) => message,
-            None => match ready!(self.messages.poll_message(cx)) {
-                Some(Ok(message)) => message,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            },
-        };
-        let more = self.messages.has_more_at_once();
-        let taken = take(&Encoded::<C, T>::new(&message), more, cx);
-        if taken.is_pending() {
-            self.next = Some(message);
-        }
-        taken.map(Some)
+        let message = ready!(self.messages.poll_message(cx));
+        let take = |message| take(&Encoded::<C, T>::new(&message));
+        Poll::Ready(message.map(|message| message.and_then(take)))
+    }
+
+    fn at_hand(&self) -> usize {
+        self.messages.at_hand()
     }
 }
 
@@ -64,28 +67,120 @@ impl<T: Send + 'static> Streaming<T> {
     pub(crate) fn into_messages<C: Codec<T>>(self) -> Box<dyn Messages> {
         Box::new(Encoding {
             messages: self,
-            next: None,
             codec: PhantomData::<C>,
         })
     }
 }
 
-/// Sends messages one by one.
-pub(super) async fn pump(mut messages: Box<dyn Messages>, stream: StreamRef) {
-    let ending = stream.clone();
-    let finish = FinishOnDrop::new(move |result| ending.finish(result));
-    let mut send = |message: &dyn Payload, more: bool, cx: &mut Context<'_>| {
-        let flush = if more { Flush::Soon } else { Flush::Look };
-        stream.streams.poll_send(stream.id, message, flush, cx)
-    };
-    let result = loop {
-        match poll_fn(|cx| messages.poll_next(&mut send, cx)).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => break Err(error),
-            None => break Ok(()),
+/// Sends messages, as many together as there are at once, and ends the stream.
+///
+/// The first one goes alone. Whether those that an iterator promises come fast nobody knows
+/// before they have: as long as they do they are sent together, and the first that does not
+/// leaves with those that have waited.
+struct Pump {
+    messages: Box<dyn Messages>,
+    stream: StreamRef,
+    batch: Batch,
+    at_hand: usize,
+    /// Whether the last batch came fast, and what becomes of it.
+    fast: bool,
+    flush: Flush,
+    /// How the messages ended, once they have.
+    end: Option<Result<()>>,
+    finished: bool,
+}
+
+/// Sends all messages to a stream of a connection and ends that.
+#[inline(never)]
+pub(super) fn pump(messages: Box<dyn Messages>, stream: StreamRef) -> BoxFuture<()> {
+    Box::pin(Pump {
+        at_hand: messages.at_hand(),
+        messages,
+        batch: Batch::new(stream.id),
+        stream,
+        fast: false,
+        flush: Flush::Look,
+        end: None,
+        finished: false,
+    })
+}
+
+impl Pump {
+    /// Takes what there is at once; pending where that is all for now.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let began = (self.at_hand > 0).then(crate::clock::now);
+        let most = if self.fast { BATCH_LEN } else { 0 };
+        loop {
+            let mut take = |message: &dyn Payload| self.batch.push(message);
+            match self.messages.poll_next(&mut take, cx) {
+                Poll::Ready(Some(Ok(()))) => {}
+                Poll::Ready(end) => {
+                    self.end = Some(end.unwrap_or(Ok(())));
+                    break;
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+            self.at_hand = self.at_hand.saturating_sub(1);
+            if self.at_hand == 0 || self.batch.len() >= most {
+                break;
+            }
         }
-    };
-    finish.finish(result);
+        let fast = began.is_some_and(|began| crate::clock::now() - began < FAST);
+        if self.at_hand == 0 {
+            self.at_hand = self.messages.at_hand();
+        }
+        let was_fast = std::mem::replace(&mut self.fast, fast);
+        self.flush = if fast && was_fast && self.at_hand > 0 {
+            Flush::Soon
+        } else {
+            Flush::Look
+        };
+        Poll::Ready(())
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            let filled = if self.batch.is_empty() && self.end.is_none() {
+                self.poll_fill(cx)
+            } else {
+                Poll::Ready(())
+            };
+            if !self.batch.is_empty() {
+                let streams = &self.stream.streams;
+                ready!(streams.poll_send(&mut self.batch, self.flush, cx))?;
+            }
+            if let Some(end) = self.end.take() {
+                return Poll::Ready(end);
+            }
+            ready!(filled);
+        }
+    }
+
+    #[inline(never)]
+    fn finish(&mut self, result: Result<()>) {
+        self.finished = true;
+        // Where what makes the messages has panicked, those that it had made.
+        let _ = self.stream.streams.send(&mut self.batch, Flush::Soon);
+        self.stream.finish(result);
+    }
+}
+
+impl Future for Pump {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let result = ready!(self.poll_send(cx));
+        self.finish(result);
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.finish(Err(cut_short()));
+        }
+    }
 }
 
 impl Streaming<Bytes> {
@@ -93,9 +188,9 @@ impl Streaming<Bytes> {
     pub(crate) fn encoded(mut messages: Box<dyn Messages>) -> Self {
         let poll = move |cx: &mut Context<'_>| {
             let mut encoded = Bytes::new();
-            let mut take = |message: &dyn Payload, _: bool, _: &mut Context<'_>| {
-                let bytes = to_bytes(message).map_err(Error::from);
-                Poll::Ready(bytes.map(|bytes| encoded = bytes))
+            let mut take = |message: &dyn Payload| {
+                encoded = to_bytes(message)?;
+                Ok(())
             };
             let taken = ready!(messages.poll_next(&mut take, cx));
             Poll::Ready(taken.map(|taken| taken.map(|()| encoded)))
@@ -132,12 +227,12 @@ impl Streams for Relay {
     fn poll_receive(
         &self,
         _: StreamId,
-        into: &mut VecDeque<Bytes>,
+        into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<End>> {
         Poll::Ready(match ready!(self.lock().poll_message(cx)) {
             Some(Ok(message)) => {
-                into.push_back(message);
+                into.push_back(Run::one(message));
                 None
             }
             Some(Err(error)) => Some(End::Failed(error)),
@@ -151,17 +246,11 @@ impl Streams for Relay {
         drop(rest);
     }
 
-    fn poll_send(
-        &self,
-        _: StreamId,
-        _: &dyn Payload,
-        _: Flush,
-        _: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
+    fn poll_send(&self, _: &mut Batch, _: Flush, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Err(Error::cancelled()))
     }
 
-    fn send(&self, _: StreamId, _: &dyn Payload, _: Flush) -> Result<()> {
+    fn send(&self, _: &mut Batch, _: Flush) -> Result<()> {
         Err(Error::cancelled())
     }
 

@@ -257,7 +257,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
         loop {
             let mut messages = VecDeque::new();
             match self.endpoint.receive(stream_id(id), &mut messages) {
-                Received::Messages => got.extend(messages.into_iter().map(Got::Message)),
+                Received::Messages => got.extend(messages.into_iter().flatten().map(Got::Message)),
                 Received::Nothing => return got,
                 Received::End(end) => {
                     got.push(match end {

@@ -105,7 +105,9 @@ impl Client {
             };
             match self.driver.endpoint.receive(id, &mut messages) {
                 Received::Nothing => {}
-                Received::Messages => received.extend(messages.iter().map(|m| with("message", m))),
+                Received::Messages => {
+                    received.extend(messages.into_iter().flatten().map(|m| with("message", &m)))
+                }
                 Received::End(End::Closed) => received.push_back("end".to_owned()),
                 Received::End(End::Reply(reply)) => received.push_back(with("reply", &reply)),
                 Received::End(End::Failed(error)) => received.push_back(name(&error)),

@@ -145,7 +145,10 @@ impl Server {
             match self.driver.endpoint.receive(id, &mut messages) {
                 Received::Nothing => return,
                 Received::Messages => {
-                    messages.drain(..).for_each(|m| self.take_message(id, m));
+                    messages
+                        .drain(..)
+                        .flatten()
+                        .for_each(|m| self.take_message(id, m));
                 }
                 Received::End(End::Failed(_)) => drop(self.handlers.remove(&id)),
                 Received::End(_) => match self.handlers.remove(&id) {
