@@ -155,6 +155,40 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{Flags, MessageType, StreamId};
+
+    #[test]
+    fn a_run_is_its_messages_in_order_also_when_it_was_copied() {
+        let frame = |n: u8| {
+            let header = Header {
+                length: u32::from(n),
+                stream_id: StreamId::FIRST,
+                message_type: MessageType::DATA,
+                flags: Flags::NONE,
+            };
+            [&header.to_bytes()[..], &vec![n; usize::from(n)]].concat()
+        };
+        let lens = [0, 3, 0, 0, 200, 1];
+        let frames = Bytes::from(lens.map(frame).concat());
+        let run = || Run::of_frames(frames.clone(), lens[0].into(), lens.len() as u32);
+        let mut inbox = Inbox::default();
+        assert!(inbox.push(run(), (1, 1000), 2000));
+        assert!(inbox.push(run(), (1, 1000), 2000));
+        assert!(inbox.push(Run::one(Bytes::from_static(b"x")), (2, 1000), 2000));
+        assert!(inbox.memory < 1000, "they were copied");
+        let mut taken = VecDeque::new();
+        inbox.take(&mut taken);
+        assert_eq!(
+            taken.iter().map(Run::len).sum::<usize>(),
+            2 * lens.len() + 1
+        );
+        let mut taken = taken.into_iter().flatten();
+        for n in [lens, lens].concat() {
+            assert_eq!(taken.next().unwrap(), vec![n; usize::from(n)]);
+        }
+        assert_eq!(taken.next().unwrap(), "x");
+        assert!(taken.next().is_none());
+    }
 
     #[test]
     fn an_inbox_is_charged_for_the_chunks_that_it_keeps() {

@@ -21,8 +21,11 @@ use crate::proto::{Batch, End, Run};
 /// keeps beside one message (PROTOCOL.md §9.3).
 const BATCH_LEN: usize = 8 << 10;
 
-/// As long as a batch takes less than this to come, messages wait for each other.
+/// What comes faster than this comes fast.
 const FAST: Duration = Duration::from_micros(50);
+
+/// How many messages may come, at most, before it is looked whether they came fast.
+const MOST_TRUSTED: usize = 16;
 
 /// The messages of a stream of any type.
 pub(crate) trait Messages: Send {
@@ -74,16 +77,18 @@ impl<T: Send + 'static> Streaming<T> {
 
 /// Sends messages, as many together as there are at once, and ends the stream.
 ///
-/// The first one goes alone. Whether those that an iterator promises come fast nobody knows
-/// before they have: as long as they do they are sent together, and the first that does not
-/// leaves with those that have waited.
+/// An iterator may take its time for what it promises. So the first message goes alone, and
+/// from then on one that has come fast waits for the next; those that do are trusted to come
+/// in twos, fours and so on, and to look at the clock that often is no work. Where they have
+/// not come fast, they go at once, and trust begins anew.
 struct Pump {
     messages: Box<dyn Messages>,
     stream: StreamRef,
     batch: Batch,
     at_hand: usize,
-    /// Whether the last batch came fast, and what becomes of it.
-    fast: bool,
+    /// How many of those are believed to come fast.
+    trusted: usize,
+    /// What becomes of the batch.
     flush: Flush,
     /// How the messages ended, once they have.
     end: Option<Result<()>>,
@@ -98,7 +103,7 @@ pub(super) fn pump(messages: Box<dyn Messages>, stream: StreamRef) -> BoxFuture<
         messages,
         batch: Batch::new(stream.id),
         stream,
-        fast: false,
+        trusted: 0,
         flush: Flush::Look,
         end: None,
         finished: false,
@@ -108,34 +113,39 @@ pub(super) fn pump(messages: Box<dyn Messages>, stream: StreamRef) -> BoxFuture<
 impl Pump {
     /// Takes what there is at once; pending where that is all for now.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let began = (self.at_hand > 0).then(crate::clock::now);
-        let most = if self.fast { BATCH_LEN } else { 0 };
+        let mut last = (self.at_hand > 1).then(crate::clock::now);
+        let mut unseen = self.trusted;
+        self.flush = Flush::Look;
         loop {
             let mut take = |message: &dyn Payload| self.batch.push(message);
-            match self.messages.poll_next(&mut take, cx) {
-                Poll::Ready(Some(Ok(()))) => {}
-                Poll::Ready(end) => {
+            match ready!(self.messages.poll_next(&mut take, cx)) {
+                Some(Ok(())) => {}
+                end => {
                     self.end = Some(end.unwrap_or(Ok(())));
-                    break;
+                    return Poll::Ready(());
                 }
-                Poll::Pending => return Poll::Pending,
             }
             self.at_hand = self.at_hand.saturating_sub(1);
-            if self.at_hand == 0 || self.batch.len() >= most {
-                break;
+            if self.at_hand == 0 {
+                self.at_hand = self.messages.at_hand();
+                return Poll::Ready(());
+            }
+            unseen = unseen.saturating_sub(1);
+            if unseen == 0 {
+                let now = crate::clock::now();
+                let fast = last.is_some_and(|last| now - last < FAST);
+                if !fast || self.trusted == 0 {
+                    self.trusted = 1;
+                    return Poll::Ready(());
+                }
+                self.trusted = MOST_TRUSTED.min(2 * self.trusted);
+                (last, unseen) = (Some(now), self.trusted);
+            }
+            if self.batch.len() >= BATCH_LEN {
+                self.flush = Flush::Soon;
+                return Poll::Ready(());
             }
         }
-        let fast = began.is_some_and(|began| crate::clock::now() - began < FAST);
-        if self.at_hand == 0 {
-            self.at_hand = self.messages.at_hand();
-        }
-        let was_fast = std::mem::replace(&mut self.fast, fast);
-        self.flush = if fast && was_fast && self.at_hand > 0 {
-            Flush::Soon
-        } else {
-            Flush::Look
-        };
-        Poll::Ready(())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {

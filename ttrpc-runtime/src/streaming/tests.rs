@@ -1,6 +1,12 @@
 //! Streams that are read where they were made.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use super::*;
+use crate::codec::Raw;
+use crate::connection::Flush;
+use crate::proto::Batch;
 use crate::status::Status;
 
 async fn collect(mut streaming: Streaming<u32>) -> (Vec<u32>, Result<()>) {
@@ -57,4 +63,66 @@ async fn a_sender_learns_that_nobody_reads() {
     sender.send(1).await.unwrap();
     drop(streaming);
     assert!(sender.send(2).await.unwrap_err().is_cancelled());
+}
+
+/// A stream of a connection that takes note of how many bytes are sent together.
+#[derive(Default)]
+struct Noted(Mutex<Vec<usize>>);
+
+impl Streams for Noted {
+    fn poll_send(&self, batch: &mut Batch, _: Flush, _: &mut Context<'_>) -> Poll<Result<()>> {
+        self.0.lock().unwrap().push(batch.len());
+        *batch = Batch::new(batch.stream());
+        Poll::Ready(Ok(()))
+    }
+
+    fn send(&self, batch: &mut Batch, _: Flush) -> Result<()> {
+        assert!(batch.is_empty());
+        Ok(())
+    }
+
+    fn poll_receive(
+        &self,
+        _: StreamId,
+        _: &mut VecDeque<Run>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<End>> {
+        Poll::Pending
+    }
+
+    fn finish(&self, _: StreamId, result: Result<()>) {
+        result.unwrap();
+    }
+
+    fn abandon(&self, _: StreamId) {}
+
+    fn is_threaded(&self) -> bool {
+        false
+    }
+}
+
+/// How many bytes of ten messages, of as many bytes each as their header has, are sent together.
+async fn sent(mut next: impl FnMut() + Send + 'static) -> Vec<usize> {
+    let noted = Arc::new(Noted::default());
+    let stream = StreamRef {
+        streams: Arc::clone(&noted) as Arc<dyn Streams>,
+        id: StreamId::FIRST,
+    };
+    let messages = (0..10).map(move |_| {
+        next();
+        Bytes::from_static(&[7; 10])
+    });
+    let run = Streaming::from_iter(messages).send_to::<Raw>(stream);
+    run.unwrap().await;
+    let mut sent = noted.0.lock().unwrap();
+    std::mem::take(&mut *sent)
+}
+
+#[tokio::test]
+async fn messages_that_come_slowly_go_one_by_one_and_others_in_order() {
+    let slow = sent(|| std::thread::sleep(Duration::from_millis(1))).await;
+    assert_eq!(slow, [20; 10]);
+    // How fast these come is for the machine to say. The first one does not wait.
+    let fast = sent(|| {}).await;
+    assert_eq!((fast[0], fast.iter().sum()), (20, 200));
 }

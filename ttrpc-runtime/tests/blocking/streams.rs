@@ -99,6 +99,57 @@ fn of_requests_that_fail_end_the_call_with_that_error() {
     });
 }
 
+/// What comes before an error has come, however many messages are sent together.
+#[test]
+fn of_replies_that_fail_bring_those_before() {
+    patiently(|| {
+        let pair = Pair::custom(|call: Call| match call.method() {
+            "Fail" => call.server_streaming(Raw, |_, request: Bytes| {
+                let error: Error = Status::data_loss("broken").into();
+                let replies: Vec<_> = (0..number(&request)).map(|n| Ok(bytes(n))).collect();
+                let behind = [Err(error), Ok(bytes(0))];
+                Ok(Streaming::from_results(replies.into_iter().chain(behind)))
+            }),
+            "Panic" => call.server_streaming(Raw, |_, request: Bytes| {
+                let count = number(&request);
+                let reply = move |n| match n == count {
+                    true => panic!("as it should"),
+                    false => bytes(n),
+                };
+                Ok(Streaming::from_iter((0..count + 2).map(reply)))
+            }),
+            _ => call.server_streaming(Raw, |_, request: Bytes| {
+                let count = number(&request);
+                let reply = move |n| match n == count {
+                    true => Bytes::from(vec![0; (4 << 20) + 1]),
+                    false => bytes(n),
+                };
+                Ok(Streaming::from_iter((0..count + 2).map(reply)))
+            }),
+        });
+        let ends = [
+            ("Fail", Code::DATA_LOSS),
+            ("Panic", Code::INTERNAL),
+            ("Large", Code::RESOURCE_EXHAUSTED),
+        ];
+        for (method, code) in ends {
+            for count in [0, 1, 2, 3, 100, 5000] {
+                let ctx = Context::new();
+                let client = &pair.client;
+                let replies: Result<Streaming<Bytes>> =
+                    client.server_streaming(Raw, &ctx, "test.Custom", method, bytes(count));
+                let mut replies = replies.unwrap();
+                for n in 0..count {
+                    assert_eq!(number(&replies.message().unwrap().unwrap()), n, "{method}");
+                }
+                let error = replies.message().unwrap_err();
+                assert_eq!(error.code(), code, "{method} after {count}");
+            }
+        }
+        pair.end().unwrap();
+    });
+}
+
 #[test]
 fn that_nobody_sends() {
     patiently(|| {
