@@ -1,5 +1,8 @@
 //! Streams that are read where they were made.
 
+// Clippy takes what is for tests with some features only for no test.
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Mutex;
 use std::time::Duration;
 
