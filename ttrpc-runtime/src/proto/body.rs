@@ -1,5 +1,7 @@
 //! A large frame, while it is being read (PROTOCOL.md §2.5, §9.4).
 
+use std::cell::Cell;
+
 use crate::frame::{HEADER_LEN, Header, MAX_DATA_LEN};
 
 /// A frame above this that has not come whole is read into a buffer of its own instead
@@ -12,6 +14,15 @@ pub(super) const PROVEN_LEN: usize = 32 << 10;
 
 /// How much room there is before that.
 pub(super) const FIRST_ROOM: usize = 68 << 10;
+
+/// Room for an expected frame that has not come is kept up to this size.
+const KEPT_LEN: usize = 256 << 10;
+
+thread_local! {
+    /// Room for a frame that was expected on some connection and has not come yet: who looks
+    /// before there is anything need not ask for it anew each time.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The capacity for `len` bytes of which as many as `proven` have come.
 pub(super) fn capacity(proven: usize, len: usize) -> usize {
@@ -61,8 +72,14 @@ impl Body {
     /// Room for a frame that is expected to have `len` bytes.
     #[inline(never)]
     pub(super) fn expected(len: usize) -> Self {
+        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
+        let bytes = if spare.capacity() == len {
+            spare
+        } else {
+            Vec::with_capacity(len)
+        };
         Self {
-            bytes: Vec::with_capacity(len),
+            bytes,
             len,
             known: false,
         }
@@ -109,6 +126,15 @@ impl Body {
     /// Whether it is a large frame.
     pub(super) fn is_known(&self) -> bool {
         self.known
+    }
+
+    /// Leaves the room to the next one that is expected: nothing has come.
+    #[inline(never)]
+    pub(super) fn leave(self) {
+        if self.bytes.capacity() <= KEPT_LEN {
+            // A thread that ends takes none.
+            let _ = SPARE.try_with(|spare| spare.set(self.bytes));
+        }
     }
 
     /// What has come.

@@ -65,7 +65,9 @@ impl Decoder {
         body.goes_on();
         if body.is_known() {
             **self.large.get_or_insert_default() = Some(body);
-        } else if !body.is_empty() {
+        } else if body.is_empty() {
+            body.leave();
+        } else {
             self.push(&body.into_bytes());
         }
     }
@@ -81,7 +83,7 @@ impl Decoder {
                 self.begin_large(len, come);
                 read = frames;
             }
-            Bytes::copy_from_slice(read)
+            chunk_of(read)
         } else {
             [&self.chunk[..], read].concat().into()
         };
@@ -240,6 +242,38 @@ impl Decoder {
             self.chunk_len = self.chunk.len();
         }
     }
+}
+
+/// A small request or reply that comes alone lies beside its counter of references: one
+/// block of memory where two are usual.
+struct Small {
+    len: usize,
+    bytes: [u8; Small::MOST],
+}
+
+impl Small {
+    const MOST: usize = 240;
+}
+
+impl AsRef<[u8]> for Small {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// What was read, to be decoded.
+fn chunk_of(read: &[u8]) -> Bytes {
+    // What streams keep is counted by its length, so it takes no more than that.
+    let is_data = read.get(8) == Some(&MessageType::DATA.0);
+    if read.len() > Small::MOST || is_data {
+        return Bytes::copy_from_slice(read);
+    }
+    let mut small = Small {
+        len: read.len(),
+        bytes: [0; Small::MOST],
+    };
+    small.bytes[..read.len()].copy_from_slice(read);
+    Bytes::from_owner(small)
 }
 
 /// Less than this is not searched for the beginning of a large frame: to copy it once
