@@ -4,6 +4,7 @@
 //! for something of it. All who wait are [`Waker`]s, of tasks or of threads. What a
 //! flavour adds is who reads and writes, see [`Share`].
 
+mod senders;
 mod slot;
 mod state;
 mod woken;
@@ -24,7 +25,7 @@ use crate::cancel::Cancelled;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Batch, Body, CallKind, End, Endpoint, Run, client, server};
+use crate::proto::{Batch, Body, CallKind, End, Endpoint, Run, Size, client, server};
 
 /// Bytes that are read at once, at most, into a buffer that all connections of a thread
 /// share: an idle connection has none.
@@ -225,8 +226,8 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
 
     fn poll_respond(&self, id: StreamId, reply: &dyn Payload, cx: &mut Context<'_>) -> Poll<()> {
         let respond = |state: &mut State<S::End>| {
-            if !state.endpoint.has_reply_room() {
-                return state.wait_for_room(id, cx).map(|_| None);
+            if !state.endpoint.has_reply_room() && !state.takes_turn(id) {
+                return state.wait_for_room(id, Size::default(), cx).map(|_| None);
             }
             Poll::Ready(state.endpoint.respond(id, Ok(reply)))
         };

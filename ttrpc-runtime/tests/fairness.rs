@@ -22,6 +22,9 @@ use self::peer::Peer;
 const SERVICE: &str = "test.Fair";
 const LARGE: usize = (4 << 20) - 1024;
 
+/// A message that alone fills the output of a connection.
+const PIECE: usize = 256 << 10;
+
 /// Flags of a request for a stream of replies.
 const NO_MORE_REQUESTS: u8 = 1;
 
@@ -31,6 +34,11 @@ const DATA: u8 = 3;
 fn large(count: usize) -> impl Iterator<Item = Bytes> + Send + 'static {
     let reply = Bytes::from(vec![7; LARGE]);
     (0..count).map(move |_| reply.clone())
+}
+
+fn pieces(count: usize) -> impl Iterator<Item = Bytes> + Send + 'static {
+    let piece = Bytes::from(vec![7; PIECE]);
+    (0..count).map(move |_| piece.clone())
 }
 
 struct OfTasks;
@@ -47,6 +55,9 @@ impl ttrpc_runtime::Service for OfTasks {
             "Large" => call.unary(Raw, async |_, _: Bytes| Ok(large(1).next().unwrap())),
             "Larges" => call.server_streaming(Raw, async |_, request: Bytes| -> Result<_> {
                 Ok(Streaming::from_iter(large(request.len())))
+            }),
+            "Pieces" => call.server_streaming(Raw, async |_, request: Bytes| -> Result<_> {
+                Ok(Streaming::from_iter(pieces(request.len())))
             }),
             _ => call.unimplemented(),
         }
@@ -67,6 +78,9 @@ impl blocking::Service for OfThreads {
             "Large" => call.unary(Raw, |_, _: Bytes| Ok(large(1).next().unwrap())),
             "Larges" => call.server_streaming(Raw, |_, request: Bytes| -> Result<_> {
                 Ok(Streaming::from_iter(large(request.len())))
+            }),
+            "Pieces" => call.server_streaming(Raw, |_, request: Bytes| -> Result<_> {
+                Ok(Streaming::from_iter(pieces(request.len())))
             }),
             _ => call.unimplemented(),
         }
@@ -159,6 +173,32 @@ fn a_small_reply_waits_for_the_one_large_reply_before_it() {
 }
 
 #[test]
+fn streams_of_one_connection_have_their_turn() {
+    with_each("turn", |connect| {
+        let mut peer = connect();
+        let ids = [1, 3, 5, 7];
+        for id in ids {
+            peer.request(id, NO_MORE_REQUESTS, SERVICE, "Pieces", &[0; 10_000], 0);
+        }
+        let mut frames = [0; 4];
+        let mut count = |peer: &mut Peer| {
+            let (id, kind, ..) = peer.next().unwrap();
+            assert_eq!(kind, DATA);
+            frames[id as usize / 2] += 1;
+            frames
+        };
+        // Before that, those that were there first may have sent anything.
+        while !count(&mut peer).iter().all(|frames| *frames > 0) {}
+        let before = count(&mut peer);
+        for _ in 0..200 {
+            count(&mut peer);
+        }
+        let frames: Vec<_> = frames.iter().zip(before).map(|(all, b)| all - b).collect();
+        assert!(frames.iter().all(|count| *count >= 25), "{frames:?}");
+    });
+}
+
+#[test]
 fn a_connection_that_never_pauses_leaves_others_their_turn() {
     with_each("flood", |connect| {
         let mut flood = connect();
@@ -182,4 +222,43 @@ fn a_connection_that_never_pauses_leaves_others_their_turn() {
             enough.store(true, Ordering::Relaxed);
         });
     });
+}
+
+#[tokio::test]
+async fn those_that_give_up_waiting_hold_nobody_up() {
+    use tokio::io::AsyncReadExt;
+    use ttrpc_runtime::{Client, Context, Streaming};
+
+    let (io, mut peer) = tokio::io::duplex(2 * PIECE);
+    let client = Client::new(io);
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        let (sender, requests) = Streaming::channel(1);
+        let ctx = Context::new();
+        let replies: Streaming<Bytes> = client
+            .bidi_streaming(Raw, &ctx, SERVICE, "Any", requests)
+            .await
+            .unwrap();
+        open.push((sender, replies));
+    }
+    let piece = Bytes::from(vec![7; PIECE]);
+    let waits = async |sender: &ttrpc_runtime::Sender<Bytes>| {
+        let send = sender.send(piece.clone());
+        let sent = tokio::time::timeout(Duration::from_millis(20), send).await;
+        sent.is_err()
+    };
+    while !waits(&open[0].0).await {}
+    for (sender, _) in &open[..4] {
+        assert!(waits(sender).await);
+    }
+    // What the client has is then written in one go, which is when some are woken.
+    let mut all = vec![0; 4 * PIECE];
+    let drain = async { while peer.read(&mut all).await.is_ok_and(|len| len > 0) {} };
+    let send = open[4].0.send(piece.clone());
+    tokio::select! {
+        sent = tokio::time::timeout(Duration::from_secs(20), send) => {
+            sent.expect("it was never its turn").unwrap();
+        }
+        _ = drain => panic!("the client has gone"),
+    }
 }

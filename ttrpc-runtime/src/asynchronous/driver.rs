@@ -290,6 +290,13 @@ where
             }
             let has_work = link.has_output() | link.take_attention();
             if !has_work && poll_timer(timer, link.timeout(), cx).is_pending() {
+                // Those that were woken before may have nothing to send any more.
+                if shared.state.wake_senders(woken) {
+                    drop(shared);
+                    woken.run();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 shared.state.rest();
                 shared.asleep = true;
                 shared.driver.clone_from(cx.waker());

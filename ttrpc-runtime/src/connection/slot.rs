@@ -19,6 +19,10 @@ pub(crate) struct Slot {
     /// for the stream can't watch for that themselves.
     #[cfg(feature = "blocking")]
     pub watch: Option<Box<Cancelled>>,
+    /// The turn of whoever waits for room to send on the stream; zero if nobody does.
+    pub turn: u64,
+    /// Whether somebody who has waited may send now, be there room or not.
+    pub may_send: bool,
     /// Whether the reader is a thread that sleeps until it is woken.
     pub sleeps: bool,
 }

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use super::senders::Senders;
 use super::{Slot, Woken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Batch, End, Endpoint, Event, Link, Received, Run, StreamRoom, server};
+use crate::proto::{Batch, End, Endpoint, Event, Link, Received, Run, Size, StreamRoom, server};
 
 thread_local! {
     /// Room for the streams of a connection that was idle before.
@@ -31,7 +32,10 @@ pub(crate) struct State<E> {
 
 #[derive(Default)]
 struct Waiting {
-    senders: Vec<Waker>,
+    senders: Senders,
+    /// Threads that wait until what they have queued is written, or over.
+    #[cfg(feature = "blocking")]
+    settling: Vec<Waker>,
     ending: Vec<Waker>,
 }
 
@@ -90,16 +94,20 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     pub(super) fn end_of(&mut self, slot: Option<Slot>, woken: &mut Woken) {
         if let Some(slot) = slot {
             self.coming += usize::from(slot.sleeps);
+            if let Some(waiting) = &mut self.waiting {
+                waiting.senders.end(&slot, woken);
+                waiting.settle(woken);
+            }
             woken.end(slot);
-            self.wake_senders(woken);
         }
+        // It may have been its turn to send.
+        self.wake_senders(woken);
     }
 
-    /// Wakes a thread that waits until the socket takes more, when those are woken that wait
-    /// for room.
+    /// Wakes a thread when something has been written, or a stream is over.
     #[cfg(feature = "blocking")]
-    pub(crate) fn wake_with_senders(&mut self, waker: &Waker) {
-        register(&mut self.waiting().senders, waker);
+    pub(crate) fn wake_when_settled(&mut self, waker: &Waker) {
+        register(&mut self.waiting().settling, waker);
     }
 
     /// A thread is about to sleep. Says whether it is the reader of the stream, and will be
@@ -125,19 +133,21 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         self.waiting.get_or_insert_default()
     }
 
-    fn wake_senders(&mut self, woken: &mut Woken) {
-        if let Some(waiting) = &mut self.waiting {
-            let senders = waiting.senders.drain(..);
-            senders.for_each(|sender| woken.wake(Some(sender)));
-        }
-    }
-
     /// Takes note of how much of the output that was taken is not written yet.
     pub(crate) fn written(&mut self, left: usize, woken: &mut Woken) {
         self.link().set_writing(left);
-        if self.endpoint.has_room() && !self.blocked {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.settle(woken);
             self.wake_senders(woken);
         }
+    }
+
+    /// Wakes those that wait for room and for whom there is some; says whether there were any.
+    pub(crate) fn wake_senders(&mut self, woken: &mut Woken) -> bool {
+        let Some(waiting) = self.waiting.as_mut().filter(|_| !self.blocked) else {
+            return false;
+        };
+        waiting.senders.wake(self.endpoint.link(), woken)
     }
 
     /// Ends the connection: every call fails with `error`, and whatever works for one
@@ -147,10 +157,10 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         for slot in self.endpoint.fail(error) {
             woken.end(slot);
         }
-        self.wake_senders(woken);
-        if let Some(waiting) = self.waiting.take() {
-            let ending = waiting.ending.into_iter();
-            ending.for_each(|waker| woken.wake(Some(waker)));
+        if let Some(mut waiting) = self.waiting.take() {
+            waiting.settle(woken);
+            waiting.senders.end_all(woken);
+            wake_all(&mut waiting.ending, woken);
         }
     }
 
@@ -188,11 +198,28 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         }
     }
 
+    /// Whether somebody has waited to send on a stream, and may now, be there room or not.
+    pub(super) fn takes_turn(&mut self, id: StreamId) -> bool {
+        let slot = match self.waiting {
+            Some(_) => self.endpoint.link().slot(id),
+            None => None,
+        };
+        slot.is_some_and(|slot| std::mem::take(&mut slot.may_send))
+    }
+
     /// Waits for room in the output for something on a stream, unless that is over.
     #[cold]
-    pub(super) fn wait_for_room(&mut self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    pub(super) fn wait_for_room(
+        &mut self,
+        id: StreamId,
+        size: Size,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
         self.endpoint.check_sending(id)?;
-        register(&mut self.waiting().senders, cx.waker());
+        if let Some(slot) = self.endpoint.link().slot(id) {
+            let waiting = self.waiting.get_or_insert_default();
+            waiting.senders.wait(id, slot, size, cx.waker());
+        }
         Poll::Pending
     }
 
@@ -201,11 +228,27 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         batch: &mut Batch,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        if !self.endpoint.has_room() || self.blocked {
-            return self.wait_for_room(batch.stream(), cx);
+        let id = batch.stream();
+        let others_wait = self.waiting.as_ref().is_some_and(|w| w.senders.any_wait());
+        let waits = !self.endpoint.has_room() || self.blocked || others_wait;
+        if !self.takes_turn(id) && waits {
+            return self.wait_for_room(id, batch.size(), cx);
         }
         Poll::Ready(self.endpoint.send_all(batch))
     }
+}
+
+impl Waiting {
+    /// Wakes the threads that wait until something is over.
+    fn settle(&mut self, #[allow(unused)] woken: &mut Woken) {
+        #[cfg(feature = "blocking")]
+        wake_all(&mut self.settling, woken);
+    }
+}
+
+fn wake_all(wakers: &mut Vec<Waker>, woken: &mut Woken) {
+    let wakers = wakers.drain(..);
+    wakers.for_each(|waker| woken.wake(Some(waker)));
 }
 
 fn register(wakers: &mut Vec<Waker>, waker: &Waker) {

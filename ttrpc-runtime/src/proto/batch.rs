@@ -1,7 +1,7 @@
 //! Messages that are queued together.
 
 use super::link::sendable;
-use super::output::{Data, Output};
+use super::output::{Data, Output, Size};
 use crate::codec::Payload;
 use crate::error::Result;
 use crate::frame::{Flags, MessageType, StreamId};
@@ -31,6 +31,14 @@ impl Batch {
     /// How many bytes the frames have.
     pub fn len(&self) -> usize {
         self.frames.len()
+    }
+
+    /// How much the frames take.
+    pub(crate) fn size(&self) -> Size {
+        Size {
+            bytes: self.frames.len(),
+            copied: self.frames.copied(),
+        }
     }
 
     /// Whether there are no messages.

@@ -9,7 +9,7 @@ use super::Step;
 use super::body::Body;
 use super::decoder::{Decoder, Frame, Incoming};
 use super::inbox::Run;
-use super::output::Output;
+use super::output::{Output, Size};
 use super::stream::{CallKind, End, Received, Receiving, Stream, Streams};
 use crate::error::{Error, Result};
 use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
@@ -38,6 +38,8 @@ pub struct Link<S> {
     pub(super) streams: Streams<S>,
     /// Bytes that the driver has taken out of `output` and not written yet.
     writing: usize,
+    /// Bytes that it has written, all in all.
+    written: u64,
     /// The deadlines of the streams that have one.
     deadlines: Timers,
     /// What is waited for, and until when, before the next frame can be looked at.
@@ -72,6 +74,7 @@ impl<S: Default> Link<S> {
             output: Output::default(),
             streams: Streams::default(),
             writing: 0,
+            written: 0,
             deadlines: Timers::default(),
             next: None,
             attention: false,
@@ -114,6 +117,7 @@ impl<S: Default> Link<S> {
 
     /// Says how much of the output that was taken is not written yet.
     pub fn set_writing(&mut self, left: usize) {
+        self.written += self.writing.saturating_sub(left) as u64;
         self.writing = left;
     }
 
@@ -128,10 +132,28 @@ impl<S: Default> Link<S> {
         self.output.len() + self.writing
     }
 
+    /// Bytes that have been written, all in all.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Whether more may be sent now; otherwise wait until bytes have been written
     /// (PROTOCOL.md §9.3).
     pub fn has_room(&self) -> bool {
-        self.backlog() < self.limits.output_bytes && self.output.copied() < COPIED_LEN
+        self.room().is_some()
+    }
+
+    /// How much room there is, if there is some.
+    pub(crate) fn room(&self) -> Option<Size> {
+        let all = Size {
+            bytes: self.limits.output_bytes,
+            copied: COPIED_LEN,
+        };
+        all.without(Size {
+            bytes: self.backlog(),
+            copied: self.output.copied(),
+        })
     }
 
     /// Whether single replies may be sent, and a server may take requests: more than that

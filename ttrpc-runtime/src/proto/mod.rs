@@ -45,6 +45,8 @@ pub(crate) use self::link::StreamRoom;
 #[cfg(feature = "blocking")]
 pub(crate) use self::link::earliest;
 pub use self::output::Output;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+pub(crate) use self::output::Size;
 pub use self::stream::{CallKind, End, Received};
 
 use crate::codec::Payload;

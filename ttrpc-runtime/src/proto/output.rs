@@ -49,6 +49,26 @@ pub(super) struct Data<'a, B, A> {
     pub after: A,
 }
 
+/// How much there is, or may be, of what is queued.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Size {
+    /// Bytes, wherever they lie.
+    pub bytes: usize,
+    /// Those of them that were copied.
+    pub copied: usize,
+}
+
+impl Size {
+    /// What is left of it; `None` if one of both is used up.
+    pub(crate) fn without(self, other: Self) -> Option<Self> {
+        let left = Self {
+            bytes: self.bytes.checked_sub(other.bytes)?,
+            copied: self.copied.checked_sub(other.copied)?,
+        };
+        (left.bytes > 0 && left.copied > 0).then_some(left)
+    }
+}
+
 impl Output {
     /// Drops all that waits.
     #[inline(never)]

@@ -30,16 +30,18 @@ impl<H: Host> Connection<H> {
         park::block_on_while(work, None, goes_on);
     }
 
-    /// Reads once something is there, or does as the [`Read`] says.
+    /// Reads once something is there, or does as the [`Read`] says. Unless it `listens`, what
+    /// other threads do is seen a while later.
     fn wait_and_read(
         &self,
         room: &mut Room,
         writes: bool,
+        listens: bool,
         until: Option<Instant>,
         thread: &Parker,
     ) -> Result<Read> {
         let near = |until: Instant| until.saturating_duration_since(Instant::now()) < NEAR;
-        if !writes && !until.is_some_and(near) {
+        if !listens && !until.is_some_and(near) {
             match self.read(room, 0) {
                 Ok(Read::Nothing) => {}
                 read => return read,
@@ -120,19 +122,22 @@ impl<H: Host> Connection<H> {
         drop(shared);
     }
 
-    /// Whether nothing of a stream is left to be written, or it is over.
-    fn is_settled(shared: &mut Shared<H>, id: StreamId) -> bool {
-        !shared.state.blocked || shared.state.endpoint.check_sending(id).is_err()
+    /// Whether so many bytes have been written, if others go on to queue some, or the stream
+    /// is over for which that matters.
+    fn is_settled(shared: &mut Shared<H>, id: StreamId, written: u64) -> bool {
+        !shared.state.blocked
+            || shared.state.link().written() >= written
+            || shared.state.endpoint.check_sending(id).is_err()
     }
 
     /// Drives the connection, for a stream if it is for one, until the thread is woken or,
-    /// where it `settles`, the stream has.
-    fn drive(&self, id: Option<StreamId>, thread: &Parker, settles: bool) {
-        let settling = id.filter(|_| settles);
+    /// where that is said, so many bytes have been written.
+    fn drive(&self, id: Option<StreamId>, thread: &Parker, written: Option<u64>) {
+        let settling = id.zip(written);
         let is_done = |shared: &mut Shared<H>| {
             shared.state.ended().is_some()
                 || thread.is_woken()
-                || settling.is_some_and(|id| Self::is_settled(shared, id))
+                || settling.is_some_and(|(id, written)| Self::is_settled(shared, id, written))
         };
         let mut after = self.after();
         let mut shared = self.flush(self.lock(), false, &mut after);
@@ -193,8 +198,10 @@ impl<H: Host> Connection<H> {
             if reads && shared.state.endpoint.wants_read() {
                 let mut room = Self::begin_read(&mut shared);
                 let until = shared.state.link().timeout();
+                // Others may write, and so make room that this thread waits for.
+                let listens = shared.state.blocked || shared.writing;
                 drop(shared);
-                let read = self.wait_and_read(&mut room, writes, until, thread);
+                let read = self.wait_and_read(&mut room, writes, listens, until, thread);
                 let in_vain = matches!(read, Ok(Read::Nothing));
                 shared = self.take_read(read, room, &mut after);
                 if in_vain {
@@ -249,23 +256,26 @@ impl<H: Host> Connection<H> {
 
 impl<H: Host> Wait for Connection<H> {
     fn wait(&self, id: Option<StreamId>, thread: &Parker) {
-        self.drive(id, thread, false);
+        self.drive(id, thread, None);
     }
 
     fn settle(&self, id: StreamId, thread: &Parker) {
+        let mut all = None;
         loop {
             thread.rest();
             let mut shared = self.lock();
-            if shared.state.ended().is_some() || Self::is_settled(&mut shared, id) {
+            let link = shared.state.link();
+            let all = *all.get_or_insert(link.written() + link.backlog() as u64);
+            if shared.state.ended().is_some() || Self::is_settled(&mut shared, id, all) {
                 let mut after = self.after();
                 self.give_up_writing(&mut shared, &mut after);
                 drop(shared);
                 return;
             }
             // Another thread may end the stream.
-            shared.state.wake_with_senders(&park::waker());
+            shared.state.wake_when_settled(&park::waker());
             drop(shared);
-            self.drive(Some(id), thread, true);
+            self.drive(Some(id), thread, Some(all));
         }
     }
 
