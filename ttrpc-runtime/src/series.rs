@@ -51,13 +51,25 @@ impl<T> Series<T> {
         let near = key.wrapping_sub(*first) as usize;
         match self.places.get(near) {
             Some((found, _)) if *found == key => Some(near),
-            _ => self.search(key),
+            _ => self.search(key, near),
         }
     }
 
+    /// Where a key lies that is so far behind the first one: no further than that from the
+    /// first place, and no further from the last place than it is before the last key.
     #[inline(never)]
-    fn search(&self, key: u64) -> Option<usize> {
-        self.places.binary_search_by_key(&key, |(key, _)| *key).ok()
+    fn search(&self, key: u64, near: usize) -> Option<usize> {
+        let (last, _) = self.places.last()?;
+        let before = last.checked_sub(key)? as usize;
+        let from = (self.places.len() - 1).saturating_sub(before);
+        if self.places.get(from)?.0 == key {
+            // Most often only what is old has gaps.
+            return Some(from);
+        }
+        let to = self.places.len().min(near);
+        let between = self.places.get(from..to)?;
+        let place = between.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(from + place)
     }
 
     #[inline]

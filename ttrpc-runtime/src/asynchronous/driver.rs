@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Sleep;
 
 use crate::connection::{
@@ -191,6 +192,8 @@ pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
     dispatch: D,
     /// What is being written.
     output: Output,
+    /// Whether it lets others run before it writes what they have woken it for.
+    lets_others_run: LetsOthersRun,
     timer: Option<Pin<Box<Sleep>>>,
     woken: Woken,
 }
@@ -207,6 +210,7 @@ where
             io,
             dispatch,
             output: Output::default(),
+            lets_others_run: LetsOthersRun::Unknown,
             timer: None,
             woken: Woken::default(),
         }
@@ -220,11 +224,16 @@ where
             io,
             dispatch,
             output,
+            lets_others_run,
             timer,
             woken,
         } = self;
         dispatch.begin()?;
         let mut shared = connection.lock();
+        if !shared.asleep && shared.state.link().has_output() && lets_others_run.now() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // Awake: nobody needs to wake this task for what they do.
         shared.asleep = false;
         if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
@@ -304,6 +313,35 @@ where
             }
             now = None;
         }
+    }
+}
+
+/// How a driver that was woken to write comes to write for many.
+///
+/// A runtime of several threads runs what a task has woken right after that task, before all
+/// others that are ready and would have something to write, too. So the driver goes to the end
+/// of the line once; a runtime of one thread has put it there by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LetsOthersRun {
+    Unknown,
+    Never,
+    Next,
+    Done,
+}
+
+impl LetsOthersRun {
+    /// Whether it does so this time: every other time, on several threads.
+    fn now(&mut self) -> bool {
+        *self = match self {
+            Self::Unknown => match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+                Ok(RuntimeFlavor::MultiThread) => Self::Done,
+                _ => Self::Never,
+            },
+            Self::Never => Self::Never,
+            Self::Next => Self::Done,
+            Self::Done => Self::Next,
+        };
+        *self == Self::Done
     }
 }
 
