@@ -194,7 +194,8 @@ fn streams_of_one_connection_have_their_turn() {
             count(&mut peer);
         }
         let frames: Vec<_> = frames.iter().zip(before).map(|(all, b)| all - b).collect();
-        assert!(frames.iter().all(|count| *count >= 25), "{frames:?}");
+        // A fifth of its share has one whose thread reads and writes for all, too.
+        assert!(frames.iter().all(|count| *count >= 10), "{frames:?}");
     });
 }
 
