@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ttrpc_runtime::codec::Payload;
 use ttrpc_runtime::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType};
-use ttrpc_runtime::proto::{CallKind, Endpoint, Event, Output, client, server};
+use ttrpc_runtime::proto::{CallKind, Endpoint, Output, client, server};
 use ttrpc_runtime::{Code, Error, Limits, Metadata, Status, envelope};
 
 const PROTOCOL: &str = include_str!("../PROTOCOL.md");
@@ -269,15 +269,11 @@ impl Pair {
         if from_client {
             self.server.link().received(&output);
             let mut call = None;
-            while let Some(event) = self.server.poll(self.now).unwrap() {
-                if let Event::Call(new) = event {
-                    call = new.take();
-                }
-            }
+            while self.server.poll(self.now, &mut call).unwrap().is_some() {}
             return call;
         }
         self.client.link().received(&output);
-        while self.client.poll(self.now).unwrap().is_some() {}
+        while self.client.poll(self.now, &mut None).unwrap().is_some() {}
         None
     }
 

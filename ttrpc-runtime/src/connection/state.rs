@@ -66,26 +66,21 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
 
     /// Handles all that has come and all that has run out of time, up to the next call, if
     /// there is one.
-    // To where the caller has it: wrapped up and unwrapped it would be moved five times.
     pub(crate) fn next_call(
         &mut self,
         now: Instant,
         woken: &mut Woken,
-        next: &mut Option<server::Call>,
+        call: &mut Option<server::Call>,
     ) -> Result<()> {
         self.borrow_room();
         loop {
-            match self.endpoint.poll(now)? {
+            match self.endpoint.poll(now, call)? {
                 Some(Event::Readable(slot)) => {
                     self.coming += usize::from(std::mem::take(&mut slot.sleeps));
                     woken.wake(slot.reader.take());
                 }
                 Some(Event::Ended(slot)) => self.end_of(Some(slot), woken),
-                Some(Event::Call(call)) => {
-                    *next = call.take();
-                    return Ok(());
-                }
-                None => return Ok(()),
+                Some(Event::Call) | None => return Ok(()),
             }
         }
     }

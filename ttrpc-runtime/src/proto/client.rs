@@ -10,7 +10,7 @@ use super::decoder::{Frame, Incoming};
 use super::inbox::Run;
 use super::link::{Expired, Link, sendable};
 use super::output::Data;
-use super::server::stalled;
+use super::server::{self, stalled};
 use super::stream::{CallKind, End, Received, Receiving, Stream};
 use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
@@ -343,7 +343,7 @@ impl<S: Default> Endpoint for Connection<S> {
         self.link.has_reply_room()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
+    fn poll(&mut self, now: Instant, _: &mut Option<server::Call>) -> Result<Option<Event<'_, S>>> {
         let step = loop {
             let step = if let Some(expired) = self.link.expire(now)? {
                 match expired {

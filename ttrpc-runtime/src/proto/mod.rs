@@ -56,8 +56,8 @@ use crate::frame::StreamId;
 /// What a driver has to act upon.
 #[derive(Debug)]
 pub enum Event<'a, S> {
-    /// A call has come in; to a server only. It is to be taken.
-    Call(&'a mut Option<server::Call>),
+    /// A call has come in; to a server only.
+    Call,
     /// There is something to [`receive`](Endpoint::receive) on the stream of this slot:
     /// messages, which is said once for all that come until they are received; or the end of
     /// a call whose requests are no stream.
@@ -69,7 +69,7 @@ pub enum Event<'a, S> {
 /// What became of a frame, or of a time-out.
 enum Step<S> {
     Done,
-    /// A call has come in, and the server has it.
+    /// A call has come in.
     Call,
     Readable(StreamId),
     Ended(S),
@@ -82,7 +82,8 @@ impl<S: Default> Step<S> {
 
     fn into_event(self, link: &mut Link<S>) -> Option<Event<'_, S>> {
         match self {
-            Self::Done | Self::Call => None,
+            Self::Done => None,
+            Self::Call => Some(Event::Call),
             Self::Ended(slot) => Some(Event::Ended(slot)),
             Self::Readable(id) => link.slot(id).map(Event::Readable),
         }
@@ -104,12 +105,18 @@ pub trait Endpoint {
     /// As [`Link::has_reply_room`], and as quick as that.
     fn has_reply_room(&self) -> bool;
 
-    /// The next event, until there is none; to be called after bytes have been read,
+    /// The next event, until there is none, and the call, if it is one; to be called after bytes have been read,
     /// after bytes have been written, and when the [time](Link::timeout) has come.
     ///
     /// # Errors
     /// The connection is beyond repair: write what is in the output, then close it.
-    fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, Self::Slot>>>;
+    // The call goes to where the driver has it at once: it is much to hand on, and not to be
+    // kept with each connection.
+    fn poll(
+        &mut self,
+        now: Instant,
+        call: &mut Option<server::Call>,
+    ) -> Result<Option<Event<'_, Self::Slot>>>;
 
     /// Whether bytes are to be read now, once [`poll`](Self::poll) has no event.
     fn wants_read(&mut self) -> bool;

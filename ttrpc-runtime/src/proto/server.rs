@@ -45,8 +45,6 @@ pub struct Connection<S> {
     /// The call that came last, until anything but its answer needs a stream for it. Most
     /// are answered before, and never have one.
     fresh: Option<Fresh>,
-    /// The call that came last, until it is taken: it is much to hand on.
-    call: Option<Call>,
 }
 
 /// What a stream begins with.
@@ -67,7 +65,6 @@ impl<S: Default> Connection<S> {
             strays: 0,
             ended_early: Vec::new(),
             fresh: None,
-            call: None,
         }
     }
 
@@ -231,9 +228,9 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    fn on_frame(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
+    fn on_frame(&mut self, frame: Frame, now: Instant, call: &mut Option<Call>) -> Result<Step<S>> {
         match frame.header.message_type {
-            MessageType::REQUEST => Ok(self.on_request(frame, now)),
+            MessageType::REQUEST => Ok(self.on_request(frame, now, call)),
             MessageType::DATA => self.on_data(frame, now),
             // Where there is none, it has crossed the answer.
             MessageType::CANCEL => Ok(Step::ended(self.link.close(frame.header.stream_id))),
@@ -258,7 +255,7 @@ impl<S: Default> Connection<S> {
         Ok(())
     }
 
-    fn on_request(&mut self, frame: Frame, now: Instant) -> Step<S> {
+    fn on_request(&mut self, frame: Frame, now: Instant, call: &mut Option<Call>) -> Step<S> {
         let header = frame.header;
         let id = header.stream_id;
         if let Err(status) = self.check_new_id(id) {
@@ -296,7 +293,7 @@ impl<S: Default> Connection<S> {
         });
         // A client that works may be late at times; a flood has no calls between.
         self.strays = self.strays.saturating_sub(1);
-        self.call = Some(Call {
+        *call = Some(Call {
             id,
             kind,
             request,
@@ -364,7 +361,7 @@ impl<S: Default> Endpoint for Connection<S> {
         self.link.has_reply_room()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Event<'_, S>>> {
+    fn poll(&mut self, now: Instant, call: &mut Option<Call>) -> Result<Option<Event<'_, S>>> {
         self.admit();
         let step = loop {
             if !self.link.has_reply_room() {
@@ -382,11 +379,11 @@ impl<S: Default> Endpoint for Connection<S> {
             } else if let Some(step) = self.link.deliver_run(CallKind::client_streams) {
                 step
             } else if let Some(frame) = self.link.next_whole() {
-                self.on_frame(frame, now)?
+                self.on_frame(frame, now, call)?
             } else {
                 match self.link.next_frame(now)? {
                     None => return Ok(None),
-                    Some(Incoming::Frame(frame)) => self.on_frame(frame, now)?,
+                    Some(Incoming::Frame(frame)) => self.on_frame(frame, now, call)?,
                     Some(Incoming::TooLarge(header)) => self.on_too_large(header)?,
                 }
             };
@@ -394,10 +391,7 @@ impl<S: Default> Endpoint for Connection<S> {
                 break step;
             }
         };
-        Ok(match step {
-            Step::Call => Some(Event::Call(&mut self.call)),
-            step => step.into_event(&mut self.link),
-        })
+        Ok(step.into_event(&mut self.link))
     }
 
     fn wants_read(&mut self) -> bool {

@@ -130,12 +130,11 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
     pub fn poll(&mut self) {
         while self.failure.is_none() {
             let mut called = None;
-            let happened = match self.endpoint.poll(self.now) {
+            let happened = match self.endpoint.poll(self.now, &mut called) {
                 Ok(None) => return,
                 Ok(Some(Event::Readable(id))) => Happened::Readable(*id),
                 Ok(Some(Event::Ended(id))) => Happened::Ended(id),
-                Ok(Some(Event::Call(call))) => {
-                    called = call.take();
+                Ok(Some(Event::Call)) => {
                     Happened::Call(called.as_ref().map_or(0, |call| call.id.get()))
                 }
                 Err(error) => {

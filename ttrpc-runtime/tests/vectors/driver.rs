@@ -63,9 +63,10 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
     /// The next event; reads as long as there is none.
     pub fn next(&mut self) -> Option<Occurrence> {
         while !self.closed {
-            match self.endpoint.poll(self.now) {
-                Ok(Some(Event::Call(call))) => {
-                    let call = call.take()?;
+            let mut call = None;
+            match self.endpoint.poll(self.now, &mut call) {
+                Ok(Some(Event::Call)) => {
+                    let call = call?;
                     self.name(call.id);
                     return Some(Occurrence::Call(call));
                 }
