@@ -69,6 +69,7 @@ pub fn run(args: &[String]) -> Outcome<()> {
         eprintln!("building {}", pair.name);
         pair.build("smallest", &["server", "work"])?;
         binary(pair, &mut figures)?;
+        idle(pair, &mut figures)?;
     }
     for pair in &pairs {
         crates(*pair, &mut figures)?;
@@ -87,7 +88,8 @@ pub fn run(args: &[String]) -> Outcome<()> {
 }
 
 fn most(pair: Pair) -> Option<&'static Most> {
-    MOST.iter().find(|most| most.pair == pair.name)
+    let name = pair.name.trim_end_matches("-smallest");
+    MOST.iter().find(|most| most.pair == name)
 }
 
 fn binary(pair: Pair, figures: &mut Figures) -> Outcome<()> {
@@ -157,14 +159,19 @@ fn linked(manifest: &std::path::Path, args: &[&str]) -> Outcome<f64> {
         .count() as f64)
 }
 
+/// A server that nobody has connected to.
+fn idle(pair: Pair, figures: &mut Figures) -> Outcome<Running> {
+    let server = Running::server(pair, Cpus::Same, &[])?;
+    let goal = most(pair).map(|most| most.idle_kib);
+    let idle = private(server.pid())? / 1024.0;
+    figures.add("private memory, idle", pair.name, idle, "KiB", goal);
+    Ok(server)
+}
+
 /// Idle, alone and with idle connections.
 fn memory(pair: Pair, figures: &mut Figures) -> Outcome<()> {
-    let server = Running::server(pair, Cpus::Same, &[])?;
-    let before = private(server.pid())?;
+    let server = idle(pair, figures)?;
     let threads = status(server.pid(), "Threads:")?;
-    let goal = most(pair).map(|most| most.idle_kib);
-    let idle = before / 1024.0;
-    figures.add("private memory, idle", pair.name, idle, "KiB", goal);
 
     let mut conns = match pair.name {
         "ttrpc-blocking" => CONNECTIONS_WITH_THREADS,
