@@ -113,6 +113,7 @@ fn interrupted_system_calls() {
             let client = Client::connect(&path).unwrap();
             use_it(&client, 1, 100, 300_000);
             use_it(&client, 4, 100, 100_000);
+            use_it(&client, 1, 30, 4_000_000);
             let (here, there) = tiny();
             let over = serve_over(there);
             use_it(&Client::new(here).unwrap(), 2, 20, 100_000);

@@ -214,7 +214,7 @@ impl<H: Host> Connection<H> {
                     true => shared.state.link().timeout(),
                     false => id.and_then(|id| shared.state.link().deadline(id)),
                 };
-                shared.stalled = reads;
+                shared.stalled |= reads;
                 drop(shared);
                 let ready = thread.poll(&self.socket, libc::POLLOUT, until);
                 shared = self.lock();
