@@ -7,15 +7,18 @@
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context as TaskContext, Poll};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use futures_core::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use ttrpc_runtime::codec::Raw;
-use ttrpc_runtime::{Call, Client, Context, Error, Listener, Reply, Result, Server, Service};
+use ttrpc_runtime::{
+    Call, Client, Context, Error, Limits, Listener, Reply, Result, Server, Service, Streaming,
+};
 
 /// Answers with what it is sent, and `Never` never.
 struct Echo;
@@ -315,4 +318,56 @@ async fn a_request_that_its_socket_takes_in_parts_arrives_whole() {
         assert!(replies.0 == large);
         assert_eq!(replies.1, second);
     }
+}
+
+/// Reads a stream as soon as it is told of something, whoever tells it.
+struct Eager {
+    replies: Mutex<Streaming<Bytes>>,
+    count: AtomicUsize,
+}
+
+impl Wake for Eager {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut cx = TaskContext::from_waker(&waker);
+        let mut replies = self.replies.lock().unwrap();
+        while let Poll::Ready(Some(reply)) = Pin::new(&mut *replies).poll_next(&mut cx) {
+            self.count
+                .fetch_add(reply.unwrap().len(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Just when the connection has found that it may not read, somebody makes room in an inbox.
+#[tokio::test]
+async fn a_reader_that_catches_up_in_between_gets_the_rest() {
+    const MESSAGES: usize = 100;
+    const LEN: usize = 1000;
+
+    let (io, mut peer) = tokio::io::duplex(2 * MESSAGES * LEN);
+    let mut limits = Limits::default();
+    limits.inbox_bytes = 10 * LEN;
+    let client = Client::builder().limits(limits).over(io);
+    let replies = client
+        .server_streaming(Raw, &Context::new(), "test.Echo", "Many", Bytes::new())
+        .await
+        .unwrap();
+    let eager = Arc::new(Eager {
+        replies: Mutex::new(replies),
+        count: AtomicUsize::new(0),
+    });
+    Arc::clone(&eager).wake();
+    let frame = [&[0, 0, 3, 232, 0, 0, 0, 1, 3, 0][..], &[7; LEN]].concat();
+    peer.write_all(&frame.repeat(MESSAGES)).await.unwrap();
+    let all = async {
+        while eager.count.load(Ordering::Relaxed) < MESSAGES * LEN {
+            tokio::task::yield_now().await;
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(10), all).await;
+    assert!(
+        done.is_ok(),
+        "{} bytes have come",
+        eager.count.load(Ordering::Relaxed)
+    );
 }

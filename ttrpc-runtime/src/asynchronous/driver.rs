@@ -52,14 +52,14 @@ struct Direct {
 }
 
 impl<E: Endpoint<Slot = Slot>> Shared<E> {
-    /// Writes what waits, if it is of the only call and the task sleeps; says whether the task
-    /// need not do it.
+    /// Writes what waits, if it is of the only call, while the task sleeps; says whether the
+    /// task need not do it.
     fn write_directly(&mut self) -> bool {
         let link = self.state.link();
         let Some(direct) = &mut self.direct else {
             return false;
         };
-        if !self.asleep || link.streams() > 1 {
+        if link.streams() > 1 {
             return false;
         }
         link.take_output(&mut direct.left);
@@ -97,12 +97,15 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
     /// Sees to what a change of the state has led to.
     #[inline(never)]
     fn changed(mut shared: MutexGuard<'_, Shared<E>>, flush: Flush) {
-        // While the task runs it looks for work itself before it sleeps.
+        if !shared.asleep {
+            // The task looks for work itself before it sleeps; what tells of it is left to it.
+            return;
+        }
         let link = shared.state.link();
         let has_work = link.take_attention()
             || link.has_output() && !(flush == Flush::Reply && shared.write_directly());
-        let wakes = has_work && std::mem::take(&mut shared.asleep);
-        let driver = wakes.then(|| shared.driver.clone());
+        shared.asleep = !has_work;
+        let driver = has_work.then(|| shared.driver.clone());
         drop(shared);
         if let Some(driver) = driver {
             driver.wake();
