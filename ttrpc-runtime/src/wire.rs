@@ -128,8 +128,7 @@ impl<'a> Fields<'a> {
     fn skip_group(&mut self, number: u32) -> Result<(), Malformed> {
         let mut open = vec![number];
         while let Some(innermost) = open.last() {
-            let tag = self.varint()?;
-            let tag = u32::try_from(tag).map_err(|_| Malformed)?;
+            let tag = self.tag()?.ok_or(Malformed)?;
             let (number, wire_type) = (tag >> 3, tag & 7);
             match wire_type {
                 0 => drop(self.varint()?),
@@ -279,6 +278,7 @@ mod tests {
         assert_eq!(count(&nested(MAX_GROUP_DEPTH + 1)), Err(Malformed));
         assert_eq!(count(&[0x0b, 0x14]), Err(Malformed), "another group's end");
         assert_eq!(count(&[0x0c]), Err(Malformed), "an end without a beginning");
+        assert_eq!(count(&[0x0b, 0x00, 0x01, 0x0c]), Err(Malformed), "field 0");
         assert_eq!(count(&vec![0x0b; 4 << 20]), Err(Malformed));
     }
 

@@ -423,6 +423,7 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn fail(&mut self, error: Error) -> Vec<S> {
         let error = self.failed.get_or_insert(error).clone();
+        self.link.stop_frame_time();
         let ids: Vec<_> = self.link.streams.ids().collect();
         ids.into_iter()
             .filter_map(|id| {

@@ -378,24 +378,28 @@ impl<S: Default> Link<S> {
             return false;
         };
         let flags = frame.header.flags;
-        stream.remote_closed |= flags.contains(Flags::REMOTE_CLOSED);
+        let (has_data, is_last) = (
+            !flags.contains(Flags::NO_DATA),
+            flags.contains(Flags::REMOTE_CLOSED),
+        );
+        stream.remote_closed |= is_last;
         if !matches!(stream.receiving, Receiving::Open) {
             return false;
         }
         let is_news = stream.inbox.is_empty();
-        if !flags.contains(Flags::NO_DATA) {
+        if has_data {
             let most = self.limits.inbox_bytes;
             if !stream.inbox.push(Run::one(frame.data), frame.memory, most) {
                 let until = now.checked_add(self.limits.stall_timeout);
                 self.next = until.map(|at| (Next::Reader(id), at));
             }
         }
-        if flags.contains(Flags::REMOTE_CLOSED) {
+        if is_last {
             stream.receiving = Receiving::Ended(End::Closed);
             // However much waits: it does not become more.
             self.unstall(id);
         }
-        is_news
+        is_news && (has_data || is_last)
     }
 
     pub(super) fn unstall(&mut self, id: StreamId) {

@@ -314,6 +314,15 @@ fn eof_fails_every_pending_call() {
 
 /// The reserved byte ends a client's connection as it does a server's.
 #[test]
+fn connection_that_has_ended_waits_for_no_frame() {
+    let mut client = Client::with(|limits| limits.frame_timeout = Some(SECOND));
+    client.feed([0]);
+    assert_eq!(client.timeout(), Some(SECOND));
+    client.endpoint.fail(lost(ErrorKind::UnexpectedEof));
+    assert_eq!(client.timeout(), None);
+}
+
+#[test]
 fn length_with_the_reserved_byte_set_ends_the_connection() {
     let mut client = client();
     client.feed([reply(1, b"ok"), header(1 << 24, 3, DATA, NONE)].concat());

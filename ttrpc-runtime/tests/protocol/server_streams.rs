@@ -10,6 +10,18 @@ use crate::simulation::{Got, Happened, Server, message, stream_id};
 /// How many stray frames a connection outlives.
 const STRAYS: u32 = 1024;
 
+#[test]
+fn data_that_says_nothing_tells_nobody() {
+    let mut server = bystander::server();
+    server.feed(request(FREE, OPEN, b""));
+    server.happened();
+    server.feed(data(FREE, NO_DATA, b"x"));
+    assert_eq!(server.happened(), []);
+    server.feed(data(FREE, CLOSED | NO_DATA, b""));
+    assert_eq!(server.happened(), [Happened::Readable(FREE)]);
+    assert_eq!(server.receive(FREE), [Got::Closed]);
+}
+
 /// "Zero-length Data without 0x04 is an empty message and is delivered." "Receive: accept
 /// the combined frame and deliver the payload before the end."
 #[test]
