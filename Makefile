@@ -2,7 +2,7 @@
 CARGO ?= cargo
 
 .PHONY: demo test interop lint golden corpus bench bench-quick bench-generator size scale guard \
-	guard-update bench-record
+	guard-update bench-record fuzz
 
 # A server and a client, two processes, one call of each kind; with FLAVOUR=blocking without
 # an asynchronous runtime.
@@ -29,6 +29,7 @@ lint:
 	$(CARGO) clippy --package protoc-gen-ttrpc --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
 	$(CARGO) fmt --manifest-path testdata/bench/Cargo.toml --all --check
+	$(CARGO) fmt --manifest-path testdata/fuzz/Cargo.toml --check
 
 # Rewrites the expected outputs of the generator.
 golden:
@@ -39,6 +40,28 @@ golden:
 corpus:
 	$(CARGO) build --package protoc-gen-ttrpc
 	@$(CARGO) run --quiet --package ttrpc-corpus -- $(TARGET)/debug/protoc-gen-ttrpc target/corpus
+
+# What hostile peers and odd inputs lead to, found by libFuzzer: SECONDS for each target. It goes
+# on from what earlier runs have left in target/fuzz.
+SECONDS ?= 30
+
+fuzz:
+	$(subst run --quiet,build,$(FUZZ))
+	@for target in server client cuts envelope generator; do \
+		found=target/fuzz/$$target; \
+		mkdir -p $$found; \
+		if $(FUZZ) --bin $$target -- $$found -max_total_time=$(SECONDS) -timeout=10 \
+			-rss_limit_mb=1024 -max_len=4096 -artifact_prefix=$$found- >$$found.log 2>&1; \
+		then echo "$$target: $$(grep DONE $$found.log)"; \
+		else \
+			grep -v '^#' $$found.log | tail -n 50; \
+			echo "again: $(FUZZ) --bin $$target -- $$(ls -t $$found-* | head -n 1)"; \
+			exit 1; \
+		fi; \
+	done
+
+FUZZ = RUSTC_WRAPPER=$(CURDIR)/testdata/fuzz/instrument $(CARGO) run --quiet --release --locked \
+	--manifest-path testdata/fuzz/Cargo.toml --target-dir target/fuzz/build
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
