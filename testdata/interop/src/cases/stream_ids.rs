@@ -114,7 +114,7 @@ async fn answer(
     }
     let mut buffer = [0; 4096];
     loop {
-        while connection.poll(Instant::now())?.is_some() {}
+        while connection.poll(Instant::now(), &mut None)?.is_some() {}
         match connection.receive(id, &mut Default::default()) {
             Received::End(End::Reply(reply)) => return Ok(reply),
             Received::End(end) => return Err(Failure::new(format!("the call ended with {end:?}"))),
