@@ -226,7 +226,7 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
 
     fn poll_respond(&self, id: StreamId, reply: &dyn Payload, cx: &mut Context<'_>) -> Poll<()> {
         let respond = |state: &mut State<S::End>| {
-            if !state.endpoint.has_reply_room() && !state.takes_turn(id) {
+            if !state.endpoint.has_reply_room() {
                 return state.wait_for_room(id, Size::default(), cx).map(|_| None);
             }
             Poll::Ready(state.endpoint.respond(id, Ok(reply)))

@@ -75,7 +75,7 @@ impl Senders {
                 self.gone -= 1;
                 continue;
             };
-            let is_last = self.places(waiting.turn).is_empty();
+            let is_last = (self.queue.front()).is_none_or(|next| next.turn != waiting.turn);
             if let Some(slot) = link.slot(waiting.stream) {
                 slot.may_send = true;
                 if is_last {

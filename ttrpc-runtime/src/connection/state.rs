@@ -194,7 +194,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     }
 
     /// Whether somebody has waited to send on a stream, and may now, be there room or not.
-    pub(super) fn takes_turn(&mut self, id: StreamId) -> bool {
+    fn takes_turn(&mut self, id: StreamId) -> bool {
         let slot = match self.waiting {
             Some(_) => self.endpoint.link().slot(id),
             None => None,

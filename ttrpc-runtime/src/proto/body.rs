@@ -18,10 +18,30 @@ pub(super) const FIRST_ROOM: usize = 68 << 10;
 /// Room for an expected frame that has not come is kept up to this size.
 const KEPT_LEN: usize = 256 << 10;
 
+/// For so many lengths: a thread may well have both ends of a connection.
+const KEPT: usize = 2;
+
 thread_local! {
-    /// Room for a frame that was expected on some connection and has not come yet: who looks
+    /// Room for frames that were expected on some connection and have not come yet: who looks
     /// before there is anything need not ask for it anew each time.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: [Cell<Vec<u8>>; KEPT] = const { [const { Cell::new(Vec::new()) }; KEPT] };
+}
+
+/// Room of a length that this thread has kept, or new one.
+fn kept_room(len: usize) -> Vec<u8> {
+    let find = |spare: &[Cell<Vec<u8>>; KEPT]| {
+        spare.iter().find_map(|place| {
+            let room = place.take();
+            if room.capacity() == len {
+                return Some(room);
+            }
+            place.set(room);
+            None
+        })
+    };
+    // A thread that ends has none.
+    let found = SPARE.try_with(find).ok().flatten();
+    found.unwrap_or_else(|| Vec::with_capacity(len))
 }
 
 /// The capacity for `len` bytes of which as many as `proven` have come.
@@ -72,14 +92,8 @@ impl Body {
     /// Room for a frame that is expected to have `len` bytes.
     #[inline(never)]
     pub(super) fn expected(len: usize) -> Self {
-        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
-        let bytes = if spare.capacity() == len {
-            spare
-        } else {
-            Vec::with_capacity(len)
-        };
         Self {
-            bytes,
+            bytes: kept_room(len),
             len,
             known: false,
         }
@@ -131,9 +145,17 @@ impl Body {
     /// Leaves the room to the next one that is expected: nothing has come.
     #[inline(never)]
     pub(super) fn leave(self) {
-        if self.bytes.capacity() <= KEPT_LEN {
-            // A thread that ends takes none.
-            let _ = SPARE.try_with(|spare| spare.set(self.bytes));
+        let mut room = self.bytes;
+        if room.capacity() <= KEPT_LEN {
+            // The one that has been there for longest goes.
+            let _ = SPARE.try_with(|spare| {
+                for place in spare {
+                    room = place.replace(std::mem::take(&mut room));
+                    if room.capacity() == 0 {
+                        break;
+                    }
+                }
+            });
         }
     }
 

@@ -141,7 +141,8 @@ impl<S: Default> Link<S> {
     /// Whether more may be sent now; otherwise wait until bytes have been written
     /// (PROTOCOL.md §9.3).
     pub fn has_room(&self) -> bool {
-        self.room().is_some()
+        // As `room`, in fewer steps.
+        self.backlog() < self.limits.output_bytes && self.output.copied() < COPIED_LEN
     }
 
     /// How much room there is, if there is some.

@@ -105,8 +105,9 @@ pub trait Endpoint {
     /// As [`Link::has_reply_room`], and as quick as that.
     fn has_reply_room(&self) -> bool;
 
-    /// The next event, until there is none, and the call, if it is one; to be called after bytes have been read,
-    /// after bytes have been written, and when the [time](Link::timeout) has come.
+    /// The next event, until there is none, and the call, if it is one; to be called after
+    /// bytes have been read, after bytes have been written, and when the
+    /// [time](Link::timeout) has come.
     ///
     /// # Errors
     /// The connection is beyond repair: write what is in the output, then close it.
