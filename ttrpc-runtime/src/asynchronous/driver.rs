@@ -195,8 +195,12 @@ pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
     dispatch: D,
     /// What is being written.
     output: Output,
-    /// Whether it lets others run before it writes what they have woken it for.
-    lets_others_run: LetsOthersRun,
+    /// Whether its runtime has several threads. Such a one runs what a task has woken right
+    /// after that task, before all others that are ready and would have something to write, too;
+    /// a runtime of one thread puts it behind them.
+    several_threads: bool,
+    /// Whether it has let those run for whom it was woken to write.
+    let_others_run: bool,
     timer: Option<Pin<Box<Sleep>>>,
     woken: Woken,
 }
@@ -213,7 +217,9 @@ where
             io,
             dispatch,
             output: Output::default(),
-            lets_others_run: LetsOthersRun::Unknown,
+            several_threads: Handle::try_current()
+                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread),
+            let_others_run: false,
             timer: None,
             woken: Woken::default(),
         }
@@ -227,15 +233,19 @@ where
             io,
             dispatch,
             output,
-            lets_others_run,
+            several_threads,
+            let_others_run,
             timer,
             woken,
         } = self;
         dispatch.begin()?;
         let mut shared = connection.lock();
-        if !shared.asleep && shared.state.link().has_output() && lets_others_run.now() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if *several_threads && !shared.asleep && shared.state.link().has_output() {
+            *let_others_run = !*let_others_run;
+            if *let_others_run {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         // Awake: nobody needs to wake this task for what they do.
         shared.asleep = false;
@@ -316,35 +326,6 @@ where
             }
             now = None;
         }
-    }
-}
-
-/// How a driver that was woken to write comes to write for many.
-///
-/// A runtime of several threads runs what a task has woken right after that task, before all
-/// others that are ready and would have something to write, too. So the driver goes to the end
-/// of the line once; a runtime of one thread has put it there by itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LetsOthersRun {
-    Unknown,
-    Never,
-    Next,
-    Done,
-}
-
-impl LetsOthersRun {
-    /// Whether it does so this time: every other time, on several threads.
-    fn now(&mut self) -> bool {
-        *self = match self {
-            Self::Unknown => match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-                Ok(RuntimeFlavor::MultiThread) => Self::Done,
-                _ => Self::Never,
-            },
-            Self::Never => Self::Never,
-            Self::Next => Self::Done,
-            Self::Done => Self::Next,
-        };
-        *self == Self::Done
     }
 }
 

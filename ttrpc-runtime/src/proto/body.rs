@@ -1,7 +1,6 @@
 //! A large frame, while it is being read (PROTOCOL.md §2.5, §9.4).
 
-use std::cell::Cell;
-
+use super::spare::Spares;
 use crate::frame::{HEADER_LEN, Header, MAX_DATA_LEN};
 
 /// A frame above this that has not come whole is read into a buffer of its own instead
@@ -18,30 +17,19 @@ pub(super) const FIRST_ROOM: usize = 68 << 10;
 /// Room for an expected frame that has not come is kept up to this size.
 const KEPT_LEN: usize = 256 << 10;
 
-/// For so many lengths: a thread may well have both ends of a connection.
-const KEPT: usize = 2;
-
 thread_local! {
     /// Room for frames that were expected on some connection and have not come yet: who looks
-    /// before there is anything need not ask for it anew each time.
-    static SPARE: [Cell<Vec<u8>>; KEPT] = const { [const { Cell::new(Vec::new()) }; KEPT] };
+    /// before there is anything need not ask for it anew each time. A thread may well have both
+    /// ends of a connection, and so two lengths.
+    static SPARE: Spares<Vec<u8>> = const { Spares::new() };
 }
 
 /// Room of a length that this thread has kept, or new one.
 fn kept_room(len: usize) -> Vec<u8> {
-    let find = |spare: &[Cell<Vec<u8>>; KEPT]| {
-        spare.iter().find_map(|place| {
-            let room = place.take();
-            if room.capacity() == len {
-                return Some(room);
-            }
-            place.set(room);
-            None
-        })
-    };
     // A thread that ends has none.
-    let found = SPARE.try_with(find).ok().flatten();
-    found.unwrap_or_else(|| Vec::with_capacity(len))
+    let spare = SPARE.try_with(|spare| spare.take(|room| room.capacity() == len));
+    let room = spare.ok().flatten();
+    room.unwrap_or_else(|| Vec::with_capacity(len))
 }
 
 /// The capacity for `len` bytes of which as many as `proven` have come.
@@ -145,17 +133,8 @@ impl Body {
     /// Leaves the room to the next one that is expected: nothing has come.
     #[inline(never)]
     pub(super) fn leave(self) {
-        let mut room = self.bytes;
-        if room.capacity() <= KEPT_LEN {
-            // The one that has been there for longest goes.
-            let _ = SPARE.try_with(|spare| {
-                for place in spare {
-                    room = place.replace(std::mem::take(&mut room));
-                    if room.capacity() == 0 {
-                        break;
-                    }
-                }
-            });
+        if self.bytes.capacity() <= KEPT_LEN {
+            let _ = SPARE.try_with(|spare| spare.put(self.bytes));
         }
     }
 

@@ -141,8 +141,7 @@ impl<S: Default> Link<S> {
     /// Whether more may be sent now; otherwise wait until bytes have been written
     /// (PROTOCOL.md §9.3).
     pub fn has_room(&self) -> bool {
-        // As `room`, in fewer steps.
-        self.backlog() < self.limits.output_bytes && self.output.copied() < COPIED_LEN
+        self.room().is_some()
     }
 
     /// How much room there is, if there is some.

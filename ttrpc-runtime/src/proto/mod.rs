@@ -30,6 +30,7 @@ mod inbox;
 mod link;
 mod output;
 pub mod server;
+mod spare;
 mod stream;
 
 use std::collections::VecDeque;

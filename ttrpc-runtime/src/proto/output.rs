@@ -1,21 +1,18 @@
 //! From frames to bytes.
 
-use std::cell::Cell;
 use std::io::IoSlice;
 
 use bytes::Buf;
 
+use super::spare::Spares;
 use crate::codec::{Buffer, CodecError, Mark, Payload, SHARED_LEN};
 use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamId};
 
 /// An emptied buffer above this is given back.
 const KEPT_LEN: usize = 256 << 10;
 
-/// How many emptied queues a thread keeps for its connections.
-const KEPT: usize = 2;
-
 thread_local! {
-    static SPARE: [Cell<Option<Box<Queue>>>; KEPT] = const { [const { Cell::new(None) }; KEPT] };
+    static SPARE: Spares<Box<Queue>> = const { Spares::new() };
 }
 
 /// Frames that wait to be written.
@@ -35,7 +32,7 @@ struct Queue {
 #[inline(never)]
 fn spare() -> Box<Queue> {
     // A thread that ends has none.
-    let spare = SPARE.try_with(|spare| spare.iter().find_map(Cell::take));
+    let spare = SPARE.try_with(|spare| spare.take(|_| true));
     spare.ok().flatten().unwrap_or_default()
 }
 
@@ -275,16 +272,7 @@ impl Output {
         if queue.buffer.run.capacity() > KEPT_LEN {
             queue.buffer.run = Vec::new();
         }
-        let mut queue = Some(queue);
-        let _ = SPARE.try_with(|spare| {
-            // The one that has been there for longest makes room.
-            for place in spare {
-                queue = place.replace(queue.take());
-                if queue.is_none() {
-                    break;
-                }
-            }
-        });
+        let _ = SPARE.try_with(|spare| spare.put(queue));
     }
 }
 
