@@ -2,7 +2,6 @@
 //! to; and what every endpoint promises to its driver.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -10,9 +9,13 @@ use ttrpc_runtime::frame::StreamId;
 use ttrpc_runtime::proto::{Body, End, Endpoint, Event, Output, Received, server};
 use ttrpc_runtime::{Error, Status};
 
+use self::writing::write;
 use crate::frames::{Names, header};
 use crate::limits;
 use crate::script::Script;
+
+#[path = "../../../ttrpc-runtime/tests/protocol/writing.rs"]
+mod writing;
 
 const LONG: Duration = Duration::from_secs(1 << 30);
 
@@ -157,26 +160,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
 
     /// Writes up to `most` bytes of the output.
     pub fn write(&mut self, most: usize) -> Vec<u8> {
-        let mut written = Vec::new();
-        while written.len() < most {
-            if self.writing.is_empty() {
-                self.endpoint.link().take_output(&mut self.writing);
-                if self.writing.is_empty() {
-                    break;
-                }
-            }
-            let mut slices = [IoSlice::new(&[]); 3];
-            let used = self.writing.slices(&mut slices);
-            assert!(used > 0, "output that is not empty has bytes");
-            let before = written.len();
-            for slice in &slices[..used] {
-                let len = slice.len().min(most - written.len());
-                written.extend_from_slice(&slice[..len]);
-            }
-            self.writing.advance(written.len() - before);
-            self.endpoint.link().set_writing(self.writing.len());
-        }
-        written
+        write(&mut self.endpoint, &mut self.writing, most)
     }
 
     /// Receives all there is on a stream: that is something if it was said, and nothing if it

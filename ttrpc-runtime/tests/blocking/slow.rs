@@ -58,64 +58,59 @@ fn is_done_meanwhile(socket: &UnixStream, f: impl FnOnce()) -> bool {
     })
 }
 
-/// A machine that is busy may be late at times, but not always.
-fn at_least_once(f: impl Fn() -> bool) {
-    assert!((0..3).any(|_| f()), "it waits until all is written");
+/// Does something with a client whose peer reads slowly, and says whether that did not wait
+/// until all was written: on a machine that is busy at least once.
+fn meanwhile(f: impl Fn(&Client, &UnixStream) -> bool + Send + 'static) {
+    patiently(move || {
+        let in_time = || {
+            let (here, there) = UnixStream::pair().unwrap();
+            f(&Client::new(here).unwrap(), &there)
+        };
+        assert!((0..3).any(|_| in_time()), "it waits until all is written");
+    });
 }
 
 #[test]
 fn a_call_is_given_up_meanwhile() {
-    patiently(|| {
-        at_least_once(|| {
-            let (here, there) = UnixStream::pair().unwrap();
-            let client = Client::new(here).unwrap();
-            let (ctx, canceller) = Context::new().with_cancel();
-            thread::scope(|scope| {
-                let call = scope.spawn(|| client.echo(&ctx, large()));
-                is_done_meanwhile(&there, || {
-                    canceller.cancel();
-                    assert!(call.join().unwrap().unwrap_err().is_cancelled());
-                })
+    meanwhile(|client, there| {
+        let (ctx, canceller) = Context::new().with_cancel();
+        thread::scope(|scope| {
+            let call = scope.spawn(|| client.echo(&ctx, large()));
+            is_done_meanwhile(there, || {
+                canceller.cancel();
+                assert!(call.join().unwrap().unwrap_err().is_cancelled());
             })
-        });
+        })
     });
 }
 
 #[test]
 fn a_call_runs_out_of_time_meanwhile() {
-    patiently(|| {
-        at_least_once(|| {
-            let (here, there) = UnixStream::pair().unwrap();
-            let client = Client::new(here).unwrap();
-            thread::scope(|scope| {
-                let call = scope.spawn(|| client.echo(&within(100), large()));
-                is_done_meanwhile(&there, || {
-                    assert!(call.join().unwrap().unwrap_err().is_timeout());
-                })
+    meanwhile(|client, there| {
+        thread::scope(|scope| {
+            let call = scope.spawn(|| client.echo(&within(100), large()));
+            is_done_meanwhile(there, || {
+                assert!(call.join().unwrap().unwrap_err().is_timeout());
             })
-        });
+        })
     });
 }
 
 #[test]
 fn another_call_runs_out_of_time_or_is_given_up_meanwhile() {
-    patiently(|| {
-        at_least_once(|| {
-            let (here, there) = UnixStream::pair().unwrap();
-            let client = Client::new(here).unwrap();
-            let (ctx, canceller) = Context::new().with_cancel();
-            thread::scope(|scope| {
-                let call = scope.spawn(|| client.echo(&Context::new(), large()));
-                let in_time = is_done_meanwhile(&there, || {
-                    let other = scope.spawn(|| client.echo(&ctx, "x"));
-                    assert!(client.echo(&within(30), "x").unwrap_err().is_timeout());
-                    canceller.cancel();
-                    assert!(other.join().unwrap().unwrap_err().is_cancelled());
-                });
-                assert!(!call.join().unwrap().unwrap_err().is_cancelled());
-                in_time
-            })
-        });
+    meanwhile(|client, there| {
+        let (ctx, canceller) = Context::new().with_cancel();
+        thread::scope(|scope| {
+            let call = scope.spawn(|| client.echo(&Context::new(), large()));
+            let in_time = is_done_meanwhile(there, || {
+                let other = scope.spawn(|| client.echo(&ctx, "x"));
+                assert!(client.echo(&within(30), "x").unwrap_err().is_timeout());
+                canceller.cancel();
+                assert!(other.join().unwrap().unwrap_err().is_cancelled());
+            });
+            assert!(!call.join().unwrap().unwrap_err().is_cancelled());
+            in_time
+        })
     });
 }
 

@@ -20,3 +20,4 @@ mod server_frames;
 mod server_limits;
 mod server_streams;
 mod simulation;
+mod writing;

@@ -2,7 +2,6 @@
 //! and bytes that come and go in pieces of any size.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +13,7 @@ use ttrpc_runtime::proto::{
 use ttrpc_runtime::{Error, Limits, Metadata, Result};
 
 use crate::frames::{Sent, parse};
+use crate::writing::write;
 
 /// Bytes that a driver reads at once, at most.
 const READ_LEN: usize = 64 << 10;
@@ -209,27 +209,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
 
     /// Writes up to `most` bytes of the output.
     pub fn write(&mut self, most: usize) -> Vec<u8> {
-        let mut written = Vec::new();
-        while written.len() < most {
-            if self.writing.is_empty() {
-                self.endpoint.link().take_output(&mut self.writing);
-                if self.writing.is_empty() {
-                    break;
-                }
-            }
-            let mut slices = [IoSlice::new(&[]); 3];
-            let used = self.writing.slices(&mut slices);
-            assert!(used > 0, "output that is not empty has bytes");
-            let before = written.len();
-            for slice in &slices[..used] {
-                let len = slice.len().min(most - written.len());
-                written.extend_from_slice(&slice[..len]);
-            }
-            self.writing.advance(written.len() - before);
-            let left = self.writing.len();
-            self.link().set_writing(left);
-        }
-        written
+        write(&mut self.endpoint, &mut self.writing, most)
     }
 
     /// Writes all of the output, and reads on where that had to wait for room.
