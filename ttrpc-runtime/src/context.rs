@@ -14,7 +14,7 @@ use crate::cancel::{Cancelled, Token};
 use crate::error::Result;
 use crate::metadata::Metadata;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
-use crate::responder::CallRef;
+use crate::serving::CallRef;
 use crate::status::Status;
 
 /// The deadline, the metadata, the cancellation and the peer of a call.

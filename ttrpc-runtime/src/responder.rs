@@ -3,13 +3,12 @@
 use std::future::{Future, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 
-use crate::cancel::CancelOnDrop;
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
 use crate::connection::Answers;
 use crate::envelope::Request;
@@ -217,28 +216,6 @@ where
         }
         *this.responder = Some(responder);
         Poll::Pending
-    }
-}
-
-/// A call of a connection, for what may outlive both.
-pub(crate) struct CallRef {
-    connection: Weak<dyn Answers>,
-    id: StreamId,
-}
-
-impl CallRef {
-    pub(crate) fn new(connection: &Arc<dyn Answers>, id: StreamId) -> Self {
-        Self {
-            connection: Arc::downgrade(connection),
-            id,
-        }
-    }
-
-    /// Ends a context when the call is over: at once if it is.
-    pub(crate) fn ends_with(&self, ctx: CancelOnDrop) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.keep(self.id, ctx);
-        }
     }
 }
 

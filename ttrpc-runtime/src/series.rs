@@ -17,14 +17,18 @@ pub(crate) struct Series<T> {
 
 impl<T> Default for Series<T> {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Series<T> {
+    pub(crate) const fn new() -> Self {
         Self {
             places: Vec::new(),
             len: 0,
         }
     }
-}
 
-impl<T> Series<T> {
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -1,22 +1,24 @@
 //! What a server does, whichever flavour drives its connections.
 
+mod connections;
+
 use std::any::Any;
-use std::future::poll_fn;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use self::connections::Connections;
+pub(crate) use self::connections::{CallRef, Place};
 
 use crate::cancel::Token;
 use crate::connection::Answers;
 use crate::context::{Connected, Context, Peer};
 use crate::envelope::Request;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
 use crate::proto::{CallKind, server};
-use crate::responder::{self, CallRef, WireResponder};
-use crate::series::Series;
+use crate::responder::{self, WireResponder};
 use crate::service::{Call, Origin, Running, Service};
 use crate::status::Status;
 
@@ -132,20 +134,12 @@ pub(crate) use server_options;
 
 /// A server, as all that work for it share it.
 pub(crate) struct Serving {
+    number: u64,
     /// Its services by their names, sorted.
     settings: Settings,
     /// Cancelled when no more connections are to be accepted.
     pub(crate) closing: Arc<Token>,
     connections: Mutex<Connections>,
-}
-
-#[derive(Default)]
-struct Connections {
-    next_key: u64,
-    /// A connection that is not known yet, or not any more, is `None`.
-    open: Series<Option<Weak<dyn Answers>>>,
-    /// Whoever waits for one to end.
-    waiting: Vec<Waker>,
 }
 
 impl Serving {
@@ -162,7 +156,8 @@ impl Serving {
                 }
             }
         }
-        Ok(Arc::new(Self {
+        Ok(connections::register(|number| Self {
+            number,
             settings,
             closing: Token::child_of(None),
             connections: Mutex::default(),
@@ -191,9 +186,11 @@ impl Serving {
         Ok(())
     }
 
-    /// Gives a call to its service; `None` where it is answered already.
+    /// Gives a call on the connection of this key to its service; `None` where it is answered
+    /// already.
     pub(crate) fn start(
         self: &Arc<Self>,
+        key: u64,
         connection: Arc<dyn Answers>,
         connected: Connected,
         call: server::Call,
@@ -210,7 +207,7 @@ impl Serving {
             return None;
         };
         let metadata = request.take_metadata();
-        let of = CallRef::new(&connection, id);
+        let of = CallRef::new(self, key, id);
         let responder = WireResponder { connection, id };
         // What is a large part of what follows is made where it is to be.
         let ctx = || Context::of_call(deadline, metadata, of, connected);
@@ -264,96 +261,6 @@ impl Serving {
     pub(crate) fn service_names(&self) -> Vec<&'static str> {
         let services = self.settings.services.iter();
         services.map(|service| service.name()).collect()
-    }
-
-    #[inline(never)]
-    fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many connections there are.
-    pub(crate) fn count(&self) -> usize {
-        self.connections().open.len()
-    }
-
-    /// Counts one more connection until the place is dropped.
-    pub(crate) fn place(self: &Arc<Self>) -> Place {
-        let mut connections = self.connections();
-        let key = connections.next_key;
-        connections.next_key += 1;
-        connections.open.push(key, None);
-        Place {
-            server: Arc::clone(self),
-            key,
-        }
-    }
-
-    /// Accepts no more connections, and lets each end with its last call.
-    pub(crate) fn shut_down(&self) {
-        self.closing.cancel();
-        self.each_connection(|connection| connection.shut_down());
-    }
-
-    /// Accepts no more connections and ends those there are, with the calls on them.
-    pub(crate) fn close(&self) {
-        self.closing.cancel();
-        self.each_connection(|connection| connection.close(Error::closed("the server was closed")));
-    }
-
-    fn each_connection(&self, f: impl Fn(&dyn Answers)) {
-        let open: Vec<_> = (self.connections().open.iter())
-            .filter_map(|(_, place)| place.clone())
-            .collect();
-        open.iter().filter_map(Weak::upgrade).for_each(|c| f(&*c));
-    }
-
-    /// Waits until there are no more than `most` connections.
-    pub(crate) async fn at_most(&self, most: usize) {
-        poll_fn(|cx| {
-            let mut connections = self.connections();
-            if connections.open.len() <= most {
-                return Poll::Ready(());
-            }
-            // Who waits may ask often.
-            if !connections.waiting.iter().any(|w| w.will_wake(cx.waker())) {
-                connections.waiting.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-/// A connection that is counted.
-pub(crate) struct Place {
-    server: Arc<Serving>,
-    key: u64,
-}
-
-impl Place {
-    /// Makes the connection known, so that it can be shut down.
-    pub(crate) fn take(&self, connection: Weak<dyn Answers>) {
-        let known = connection.upgrade();
-        if let Some(place) = self.server.connections().open.get_mut(self.key) {
-            *place = Some(connection);
-        }
-        if let Some(connection) = known.filter(|_| self.server.closing.is_cancelled()) {
-            // It came just when the server began to shut down.
-            connection.shut_down();
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let waiting = {
-            let mut connections = self.server.connections();
-            connections.open.remove(self.key);
-            std::mem::take(&mut connections.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
     }
 }
 

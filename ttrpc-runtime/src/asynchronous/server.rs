@@ -175,7 +175,7 @@ impl Server {
         place.take(weak);
         let dispatch = Dispatcher {
             server: self.clone(),
-            _place: place,
+            place,
             connected: Connected::to(peer),
         };
         Driver::new(connection, io, dispatch)
@@ -212,7 +212,7 @@ impl fmt::Debug for Server {
 /// Gives calls to services.
 struct Dispatcher {
     server: Server,
-    _place: Place,
+    place: Place,
     connected: Connected,
 }
 
@@ -228,8 +228,8 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
     ) {
         let id = call.id;
         let answers = Arc::clone(connection) as Arc<dyn Answers>;
-        let serving = &self.server.serving;
-        let Some(mut running) = serving.start(answers, self.connected.clone(), call) else {
+        let (serving, connected) = (&self.server.serving, self.connected.clone());
+        let Some(mut running) = serving.start(self.place.key(), answers, connected, call) else {
             return;
         };
         // The task polls it again as soon as it runs, so that no wake-up is lost.

@@ -28,6 +28,7 @@ pub(super) type Hosted = Connection<Home>;
 /// What a server's connection belongs to.
 pub(super) struct Home {
     hub: Arc<Hub>,
+    /// That of its [place](crate::serving::Place), too.
     key: u64,
     serving: Arc<Serving>,
     peer: Option<Peer>,
@@ -214,7 +215,8 @@ impl Connection<Home> {
     fn start(self: &Arc<Self>, call: server::Call) -> Option<Running> {
         let answers = Arc::clone(self) as Arc<dyn Answers>;
         let connected = self.host.greeted.get().cloned().unwrap_or_default();
-        self.host.serving.start(answers, connected, call)
+        let Home { serving, key, .. } = &self.host;
+        serving.start(*key, answers, connected, call)
     }
 
     /// Goes on as the one who reads, if this thread is.

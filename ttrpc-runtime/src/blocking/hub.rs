@@ -103,8 +103,8 @@ pub(super) struct Watch {
     hub: Arc<Hub>,
     poll: Poll,
     serving: Arc<Serving>,
+    /// By the keys of their places.
     connections: Series<(Arc<Hosted>, Place)>,
-    next_key: u64,
     /// For how many ticks nothing has happened; `None` while it does not tick.
     quiet: Option<u32>,
 }
@@ -125,16 +125,14 @@ impl Watch {
             poll,
             serving,
             connections: Series::default(),
-            next_key: 0,
             quiet: None,
         })
     }
 
     /// Takes a connection.
     pub(super) fn add(&mut self, socket: OwnedFd, peer: Option<Peer>) -> Result<Arc<Hosted>> {
-        let key = self.next_key;
-        self.next_key += 1;
         let place = self.serving.place();
+        let key = place.key();
         let home = Home::new(Arc::clone(&self.hub), key, Arc::clone(&self.serving), peer);
         let connection = Connection::new(socket, self.serving.endpoint(), home)?;
         connection.begin_hosting()?;
