@@ -36,7 +36,7 @@ const VARINT_4: u32 = varint_tag(4);
 pub const MAX_REPEATED: usize = 1024;
 
 /// A Request as it was received.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     data: Bytes,
     service: Span,
@@ -50,29 +50,40 @@ pub struct Request {
 impl Request {
     /// Reads the data of a Request frame; `None` where it is none (PROTOCOL.md §3.3).
     pub fn decode(data: Bytes) -> Option<Self> {
+        let mut request = Self::default();
+        request.read(&data)?;
+        request.data = data;
+        Some(request)
+    }
+
+    /// Takes note of where what is in the data, which is yet to be [put in](Self::put_data).
+    ///
+    /// Where the request is: it would be moved right after it was written in pieces, which
+    /// the CPU has to wait for.
+    #[inline(always)]
+    pub(crate) fn read(&mut self, data: &[u8]) -> Option<()> {
         let (mut service, mut method, mut payload) = Default::default();
         let (mut timeout_nano, mut metadata) = (0, None);
-        let mut fields = Fields::new(&data);
+        let mut fields = Fields::new(data);
         while let Some(tag) = fields.tag().ok()? {
             match tag {
-                BYTES_1 => replace_text(&mut service, fields.bytes().ok()?, &data)?,
-                BYTES_2 => replace_text(&mut method, fields.bytes().ok()?, &data)?,
+                BYTES_1 => replace_text(&mut service, fields.bytes().ok()?, data)?,
+                BYTES_2 => replace_text(&mut method, fields.bytes().ok()?, data)?,
                 BYTES_3 => payload = fields.bytes().ok()?,
                 VARINT_4 => timeout_nano = fields.varint().ok()? as i64,
-                BYTES_5 => add_pair(&mut metadata, fields.bytes().ok()?.of(&data)).ok()?,
+                BYTES_5 => add_pair(&mut metadata, fields.bytes().ok()?.of(data)).ok()?,
                 _ => fields = fields.skip(tag, 5).ok()?,
             }
         }
-        check_names(service, method, &data).ok()?;
-        // All at once: what is written in pieces and moved right after is waited for.
-        Some(Self {
-            data,
-            service,
-            method,
-            payload,
-            timeout_nano,
-            metadata,
-        })
+        check_names(service, method, data).ok()?;
+        (self.service, self.method, self.payload) = (service, method, payload);
+        (self.timeout_nano, self.metadata) = (timeout_nano, metadata);
+        Some(())
+    }
+
+    /// Takes over the data that was [read](Self::read).
+    pub(crate) fn put_data(&mut self, data: Bytes) {
+        self.data = data;
     }
 
     /// The service's name, as in `package.Service`.

@@ -31,6 +31,9 @@ use crate::socket;
 /// come, and other connections. More would pile up.
 const TURN: usize = 64 << 10;
 
+/// Calls that are given to their services at once, at most.
+const CALLS: usize = 8;
+
 /// A connection that a task drives.
 pub(crate) struct Connection<E> {
     shared: Mutex<Shared<E>>,
@@ -252,16 +255,18 @@ where
         if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
             *output = std::mem::take(&mut direct.left);
         }
-        let (mut now, mut blocked, mut read, mut call) = (None, false, 0, None);
+        let (mut now, mut blocked, mut read) = (None, false, 0);
+        let mut calls = [const { None }; CALLS];
         loop {
             let state = &mut shared.state;
             if !state.link().is_quiet() {
                 let now = *now.get_or_insert_with(crate::clock::now);
-                state.next_call(now, woken, &mut call)?;
-                if let Some(call) = call.take() {
+                if state.next_calls(now, woken, &mut calls)? > 0 {
                     drop(shared);
                     woken.run();
-                    dispatch.start(connection, call);
+                    for call in calls.iter_mut().filter_map(Option::take) {
+                        dispatch.start(connection, call);
+                    }
                     shared = connection.lock();
                     // What is enough for a write is written; if that blocks, a while without
                     // is no harm.

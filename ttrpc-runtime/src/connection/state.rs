@@ -79,10 +79,33 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
                     self.coming += usize::from(std::mem::take(&mut slot.sleeps));
                     woken.wake(slot.reader.take());
                 }
-                Some(Event::Ended(slot)) => self.end_of(Some(slot), woken),
+                Some(Event::Ended(slot)) => self.end_of(Some(*slot), woken),
                 Some(Event::Call) | None => return Ok(()),
             }
         }
+    }
+
+    /// The same, and the calls right behind that one as far as there are places for them; says
+    /// how many there are.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn next_calls(
+        &mut self,
+        now: Instant,
+        woken: &mut Woken,
+        calls: &mut [Option<server::Call>],
+    ) -> Result<usize> {
+        let mut come = 0;
+        for call in calls {
+            match come {
+                0 => self.next_call(now, woken, call)?,
+                _ => _ = self.endpoint.next_call(call),
+            }
+            if call.is_none() {
+                break;
+            }
+            come += 1;
+        }
+        Ok(come)
     }
 
     /// A stream is over, if it gave its slot back: nobody waits for it any more.

@@ -165,7 +165,9 @@ impl<S: Default> Connection<S> {
         let step = match stream.receiving {
             // The server was first.
             Receiving::Ended(_) => Step::Done,
-            _ if stream.kind.client_streams() => Step::Ended(std::mem::take(&mut stream.slot)),
+            _ if stream.kind.client_streams() => {
+                Step::ended(Some(std::mem::take(&mut stream.slot)))
+            }
             // Nothing feeds it: there is nobody but the reader.
             _ => Step::Readable(id),
         };
@@ -180,7 +182,7 @@ impl<S: Default> Connection<S> {
     /// The slot of a stream that has been ended.
     fn slot_of(&mut self, step: Step<S>) -> Option<S> {
         match step {
-            Step::Ended(slot) => Some(slot),
+            Step::Ended(slot) => Some(*slot),
             Step::Readable(id) => self.link.slot(id).map(std::mem::take),
             _ => None,
         }

@@ -131,6 +131,14 @@ impl Decoder {
         is_message.then_some(header.stream_id)
     }
 
+    /// The next frame, if it lies whole in what was read, left where it is.
+    #[inline(always)]
+    pub(super) fn peek_whole(&self) -> Option<(Header, &[u8])> {
+        let (header, behind) = self.chunk.split_first_chunk()?;
+        let header = Header::from_bytes(*header);
+        Some((header, behind.get(..header.length as usize)?))
+    }
+
     /// The number of the chunk that is being decoded, and how many bytes of memory a slice
     /// of it keeps in use.
     pub(super) fn chunk(&self) -> (u64, usize) {

@@ -12,7 +12,7 @@ use super::inbox::Run;
 use super::output::{Output, Size};
 use super::stream::{CallKind, End, Received, Receiving, Stream, Streams};
 use crate::error::{Error, Result};
-use crate::frame::{Flags, MAX_DATA_LEN, MessageType, StreamId};
+use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::timers::Timers;
 
@@ -255,6 +255,15 @@ impl<S: Default> Link<S> {
         let frame = self.decoder.next_whole()?;
         self.next = None;
         Some(frame)
+    }
+
+    /// The next frame, if it lies whole in what was read, left where it is.
+    #[inline(always)]
+    pub(super) fn peek_whole(&self) -> Option<(Header, &[u8])> {
+        if !self.takes_frames() {
+            return None;
+        }
+        self.decoder.peek_whole()
     }
 
     /// The next frame.

@@ -64,7 +64,8 @@ pub enum Event<'a, S> {
     /// a call whose requests are no stream.
     Readable(&'a mut S),
     /// The stream of this slot is over and takes no more data: stop what feeds or answers it.
-    Ended(S),
+    // Seldom, and much to be handed on with each of the others.
+    Ended(Box<S>),
 }
 
 /// What became of a frame, or of a time-out.
@@ -73,12 +74,12 @@ enum Step<S> {
     /// A call has come in.
     Call,
     Readable(StreamId),
-    Ended(S),
+    Ended(Box<S>),
 }
 
 impl<S: Default> Step<S> {
     fn ended(slot: Option<S>) -> Self {
-        slot.map_or(Self::Done, Self::Ended)
+        slot.map_or(Self::Done, |slot| Self::Ended(Box::new(slot)))
     }
 
     fn into_event(self, link: &mut Link<S>) -> Option<Event<'_, S>> {
@@ -119,6 +120,16 @@ pub trait Endpoint {
         now: Instant,
         call: &mut Option<server::Call>,
     ) -> Result<Option<Event<'_, Self::Slot>>>;
+
+    /// The call right behind the one that [`poll`](Self::poll) has just given, or this, where
+    /// nothing else is to be done before. Says whether there is one.
+    ///
+    /// It may be left out. Who gives several calls to their services at once takes them
+    /// together, and answers them in the order in which they came as long as that is no
+    /// trouble.
+    fn next_call(&mut self, _: &mut Option<server::Call>) -> bool {
+        false
+    }
 
     /// Whether bytes are to be read now, once [`poll`](Self::poll) has no event.
     fn wants_read(&mut self) -> bool;

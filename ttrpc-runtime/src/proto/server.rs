@@ -31,6 +31,17 @@ pub struct Call {
     pub deadline: Option<Instant>,
 }
 
+impl Default for Call {
+    fn default() -> Self {
+        Self {
+            id: StreamId::FIRST,
+            kind: CallKind::Unary,
+            request: Request::default(),
+            deadline: None,
+        }
+    }
+}
+
 /// The server's end of a connection; `S` is what the driver keeps with each stream.
 #[derive(Debug)]
 pub struct Connection<S> {
@@ -42,18 +53,21 @@ pub struct Connection<S> {
     /// Streams that this end has ended and the client has not: data that was under way
     /// is late, not stray. They are in order.
     ended_early: Vec<StreamId>,
-    /// The call that came last, until anything but its answer needs a stream for it. Most
-    /// are answered before, and never have one.
+    /// The calls that came last, until anything but their answers needs streams for them.
+    /// Most are answered before, and never have one.
     fresh: Option<Fresh>,
 }
 
-/// What a stream begins with.
+/// What streams begin with.
 #[derive(Debug)]
 struct Fresh {
+    /// That of the first one.
     id: StreamId,
+    /// How many others follow, each with the next id; these are unary and without deadlines.
+    more: u16,
     kind: CallKind,
-    deadline: Option<Instant>,
     remote_closed: bool,
+    deadline: Option<Instant>,
 }
 
 impl<S: Default> Connection<S> {
@@ -68,7 +82,7 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    /// Gives the call that came last a stream, if it has none and is not answered.
+    /// Gives the calls that came last streams, if they have none and are not answered.
     fn admit(&mut self) {
         if self.fresh.is_some() {
             self.admit_fresh();
@@ -77,14 +91,29 @@ impl<S: Default> Connection<S> {
 
     #[inline(never)]
     fn admit_fresh(&mut self) {
-        if let Some(fresh) = self.fresh.take() {
+        let Some(fresh) = self.fresh.take() else {
+            return;
+        };
+        let ids = std::iter::successors(Some(fresh.id), |id| id.next());
+        for id in ids.take(1 + usize::from(fresh.more)) {
             let mut stream = Stream::new(fresh.kind, fresh.deadline, S::default());
             if fresh.remote_closed {
                 stream.receiving = Receiving::Ended(End::Closed);
                 stream.remote_closed = true;
             }
-            self.link.open(fresh.id, stream);
+            self.link.open(id, stream);
         }
+    }
+
+    /// Takes a call out that has no stream yet, if it is the first of those.
+    fn take_fresh(&mut self, id: StreamId) -> Option<(CallKind, bool)> {
+        let fresh = self.fresh.as_mut().filter(|fresh| fresh.id == id)?;
+        let taken = (fresh.kind, fresh.remote_closed);
+        match (fresh.more.checked_sub(1), id.next()) {
+            (Some(more), Some(next)) => (fresh.more, fresh.id) = (more, next),
+            _ => self.fresh = None,
+        }
+        Some(taken)
     }
 
     /// From now on new calls are answered with UNAVAILABLE; those that run go on, and
@@ -106,9 +135,9 @@ impl<S: Default> Connection<S> {
     /// A reply that can't be sent becomes the error that says so. Gives back the slot
     /// of the stream, if the call has had one by then.
     pub fn respond(&mut self, id: StreamId, result: Result<&dyn Payload>) -> Option<S> {
-        let slot = match self.fresh.take_if(|fresh| fresh.id == id) {
-            Some(fresh) => {
-                self.closed(id, fresh.kind, fresh.remote_closed);
+        let slot = match self.take_fresh(id) {
+            Some((kind, remote_closed)) => {
+                self.closed(id, kind, remote_closed);
                 self.link.settle();
                 None
             }
@@ -160,6 +189,10 @@ impl<S: Default> Connection<S> {
 
     /// Removes a stream, and gives its slot back.
     fn close(&mut self, id: StreamId) -> Option<S> {
+        if self.link.streams.get(id).is_none() {
+            // One of those that came last may be answered before its turn.
+            self.admit();
+        }
         let stream = self.link.streams.get(id)?;
         let (kind, remote_closed) = (stream.kind, stream.remote_closed);
         self.closed(id, kind, remote_closed);
@@ -255,51 +288,75 @@ impl<S: Default> Connection<S> {
         Ok(())
     }
 
-    fn on_request(&mut self, frame: Frame, now: Instant, call: &mut Option<Call>) -> Step<S> {
+    fn on_request(&mut self, frame: Frame, now: Instant, place: &mut Option<Call>) -> Step<S> {
         let header = frame.header;
-        let id = header.stream_id;
-        if let Err(status) = self.check_new_id(id) {
-            return self.reject(id, status);
+        if let Err(status) = self.check_new_id(header.stream_id) {
+            return self.reject(header.stream_id, status);
         }
-        let Some(request) = Request::decode(frame.data) else {
-            return self.refuse(
-                header,
-                Status::invalid_argument("the data of the request frame is no ttrpc Request, or has over 1024 values of metadata"),
-            );
-        };
+        let call = place.get_or_insert_default();
+        match self.begin(header, &frame.data, now, call) {
+            Ok(()) => {
+                call.request.put_data(frame.data);
+                Step::Call
+            }
+            Err(status) => {
+                *place = None;
+                self.refuse(header, status)
+            }
+        }
+    }
+
+    /// Begins a call.
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        header: Header,
+        data: &[u8],
+        now: Instant,
+        call: &mut Call,
+    ) -> Result<(), Status> {
+        call.request.read(data).ok_or_else(|| {
+            Status::invalid_argument("the data of the request frame is no ttrpc Request, or has over 1024 values of metadata")
+        })?;
         if self.link.is_draining() {
-            return self.refuse(header, Status::unavailable("the server is shutting down"));
+            return Err(Status::unavailable("the server is shutting down"));
         }
         let most = self.link.limits.max_streams;
         if self.link.streams.len() >= most {
-            return self.refuse(
-                header,
-                Status::resource_exhausted(format!(
-                    "the connection has {most} calls open, as many as the server allows"
-                )),
-            );
+            return Err(Status::resource_exhausted(format!(
+                "the connection has {most} calls open, as many as the server allows"
+            )));
         }
-        let deadline = match request.timeout() {
-            Ok(timeout) => timeout.and_then(|timeout| now.checked_add(timeout)),
-            Err(TimeIsUp) => return self.refuse(header, Error::timeout().into_status()),
-        };
-        let flags = frame.header.flags;
-        let kind = CallKind::of_request(flags);
+        let timeout = call.request.timeout();
+        let timeout = timeout.map_err(|TimeIsUp| Error::timeout().into_status())?;
+        call.deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+        call.id = header.stream_id;
+        call.kind = CallKind::of_request(header.flags);
         self.fresh = Some(Fresh {
-            id,
-            kind,
-            deadline,
-            remote_closed: flags.contains(Flags::REMOTE_CLOSED),
+            id: call.id,
+            more: 0,
+            kind: call.kind,
+            remote_closed: header.flags.contains(Flags::REMOTE_CLOSED),
+            deadline: call.deadline,
         });
         // A client that works may be late at times; a flood has no calls between.
         self.strays = self.strays.saturating_sub(1);
-        *call = Some(Call {
-            id,
-            kind,
-            request,
-            deadline,
-        });
-        Step::Call
+        Ok(())
+    }
+
+    /// The id that the next frame has to have to be a call that needs nothing but to be
+    /// answered, as those that came last do.
+    fn next_alike(&self) -> Option<StreamId> {
+        let fresh = self.fresh.as_ref()?;
+        let open = self.link.streams.len() + 1 + usize::from(fresh.more);
+        let takes_more = fresh.kind == CallKind::Unary
+            && fresh.deadline.is_none()
+            && fresh.more < u16::MAX
+            && open < self.link.limits.max_streams
+            && !self.link.is_draining()
+            && self.link.has_reply_room();
+        // Nothing has come since, or they would have streams.
+        self.last_id.filter(|_| takes_more)?.next()
     }
 
     fn on_data(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
@@ -392,6 +449,31 @@ impl<S: Default> Endpoint for Connection<S> {
             }
         };
         Ok(step.into_event(&mut self.link))
+    }
+
+    fn next_call(&mut self, place: &mut Option<Call>) -> bool {
+        let (next, whole) = (self.next_alike(), self.link.peek_whole());
+        let (Some(id), Some((header, data)), Some(fresh)) = (next, whole, &mut self.fresh) else {
+            return false;
+        };
+        let is_unary = header.message_type == MessageType::REQUEST && header.flags == Flags::NONE;
+        if header.stream_id != id || !is_unary {
+            return false;
+        }
+        let call = place.get_or_insert_default();
+        if call.request.read(data).is_none() || call.request.timeout() != Ok(None) {
+            *place = None;
+            return false;
+        }
+        let Some(frame) = self.link.next_whole() else {
+            return false;
+        };
+        call.request.put_data(frame.data);
+        (call.id, call.kind, call.deadline) = (id, CallKind::Unary, None);
+        fresh.more += 1;
+        self.last_id = Some(id);
+        self.strays = self.strays.saturating_sub(1);
+        true
     }
 
     fn wants_read(&mut self) -> bool {
