@@ -112,7 +112,7 @@ impl Calls {
         let rpc = Rpc::new(service, method, CallKind::Unary);
         let reply = if self.is_intercepted() {
             let body = Body::One(to_bytes(&Encoded::<C, Req>::new(&request))?);
-            self.intercept(ctx, rpc, body).await?.into_one()?
+            self.intercept(ctx, rpc, body).await?.into_one()?.into()
         } else {
             let connection = self.connection().await?;
             let encoded = Encoded::<C, Req>::new(&request);
@@ -131,7 +131,7 @@ impl Calls {
             };
             poll_fn(poll).await?
         };
-        Ok(C::decode(reply)?)
+        Ok(C::decode_slice(reply)?)
     }
 
     /// Calls a method with one message, and a stream of messages back.
@@ -183,13 +183,13 @@ impl Calls {
         let reply = if self.is_intercepted() {
             let requests = Streaming::encoded(requests.into_messages::<C>());
             let body = Body::Stream(requests);
-            self.intercept(ctx, rpc, body).await?.into_one()?
+            self.intercept(ctx, rpc, body).await?.into_one()?.into()
         } else {
             let connection = self.connection().await?;
             let call = self.open(connection, ctx, rpc, None, None)?;
             call.fed_by::<C, Req>(requests).await?
         };
-        Ok(C::decode(reply)?)
+        Ok(C::decode_slice(reply)?)
     }
 
     /// Calls a method with a stream of messages each way.
@@ -260,8 +260,10 @@ impl Calls {
         let rpc = Rpc::new(&service, &method, kind);
         let call = self.open(connection, &ctx, rpc, payload, None)?;
         Ok(match kind {
-            CallKind::Unary => Body::One(call.await?),
-            CallKind::ClientStreaming => Body::One(call.fed_by::<Raw, _>(requests).await?),
+            CallKind::Unary => Body::One(call.await?.into_bytes()),
+            CallKind::ClientStreaming => {
+                Body::One(call.fed_by::<Raw, _>(requests).await?.into_bytes())
+            },
             CallKind::ServerStreaming => Body::Stream(call.into_replies::<Raw, _>()),
             CallKind::BidiStreaming => {
                 call.feed::<Raw, _>(requests)?;

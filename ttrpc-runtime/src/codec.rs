@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::envelope::Slice;
 use crate::error::Error;
 
 #[cfg(feature = "buffa")]
@@ -56,6 +57,16 @@ pub trait Codec<M>: Send + Sync + 'static {
     /// # Errors
     /// The bytes are no such message.
     fn decode(payload: Bytes) -> Result<M, CodecError>;
+
+    /// Reads a message out of a part of what has come; a codec may do so without cutting it
+    /// out first.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    #[inline(always)]
+    fn decode_slice(slice: Slice) -> Result<M, CodecError> {
+        Self::decode(slice.into_bytes())
+    }
 }
 
 /// Why a message does not encode or decode.

@@ -11,6 +11,7 @@
 //! They are coded by hand, so that a payload is a slice of what was read and is
 //! written once, behind its envelope.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -34,6 +35,60 @@ const VARINT_4: u32 = varint_tag(4);
 /// are refused. A pair takes 2 bytes on the wire and 48 in memory, so that a peer could
 /// make one of the other's frames cost a hundred megabytes (PROTOCOL.md §9.1).
 pub const MAX_REPEATED: usize = 1024;
+
+/// A part of what was read. It is cut out where it is needed: before, it would be moved right
+/// after that was written in pieces, which the CPU has to wait for.
+#[derive(Clone, Debug, Default)]
+pub struct Slice {
+    data: Bytes,
+    at: Span,
+}
+
+impl Slice {
+    pub(crate) fn new(data: Bytes, at: Span) -> Self {
+        Self { data, at }
+    }
+
+    /// The part alone, without a second reference to the rest where none is needed.
+    #[inline(always)]
+    pub fn into_bytes(self) -> Bytes {
+        let (mut data, start) = self.into_tail();
+        data.advance(start);
+        data
+    }
+
+    /// Bytes that end where it ends, and where in them it begins.
+    #[inline(always)]
+    pub(crate) fn into_tail(self) -> (Bytes, usize) {
+        let (start, end) = (self.at.start() as usize, self.at.end() as usize);
+        match self.data.len() == end {
+            true => (self.data, start),
+            false => (beginning(self.data, end), start),
+        }
+    }
+}
+
+#[inline(never)]
+fn beginning(mut data: Bytes, len: usize) -> Bytes {
+    data.truncate(len);
+    data
+}
+
+impl From<Bytes> for Slice {
+    fn from(data: Bytes) -> Self {
+        // No message is longer than that by far.
+        let at = Span::new(0, u32::try_from(data.len()).unwrap_or(u32::MAX));
+        Self { data, at }
+    }
+}
+
+impl Deref for Slice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.at.of(&self.data)
+    }
+}
 
 /// A Request as it was received.
 #[derive(Clone, Debug, Default)]
@@ -121,24 +176,30 @@ impl Request {
 
     /// Takes the metadata out.
     pub fn take_metadata(&mut self) -> Metadata {
-        self.metadata.take().map_or_else(Metadata::new, |m| *m)
+        match &self.metadata {
+            // Nothing is written to what is about to be moved.
+            None => Metadata::new(),
+            Some(_) => *self.metadata.take().unwrap_or_default(),
+        }
     }
 
     /// Whether there is a payload that is not empty.
     pub fn has_payload(&self) -> bool {
-        self.payload.start < self.payload.end
+        self.payload.start() < self.payload.end()
     }
 
     /// The payload, a slice of what was read.
     pub fn into_payload(mut self) -> Bytes {
-        self.take_payload()
+        self.take_payload().into_bytes()
     }
 
     /// Takes the payload out, and leaves a request without names.
-    pub(crate) fn take_payload(&mut self) -> Bytes {
+    pub(crate) fn take_payload(&mut self) -> Slice {
         (self.service, self.method) = Default::default();
-        let data = std::mem::take(&mut self.data);
-        slice_of(data, std::mem::take(&mut self.payload))
+        Slice {
+            data: std::mem::take(&mut self.data),
+            at: std::mem::take(&mut self.payload),
+        }
     }
 }
 
@@ -211,31 +272,33 @@ impl RequestHead<'_> {
 pub struct Response {
     /// How the call failed; `None` where it succeeded.
     pub error: Option<Status>,
-    /// The reply, a slice of what was read.
-    pub payload: Bytes,
+    /// The reply.
+    pub payload: Slice,
 }
 
 impl Response {
     /// Reads the data of a Response frame; `None` where it is none.
     pub fn decode(data: Bytes) -> Option<Self> {
-        let (status, payload) = Self::read_fields(&data).ok()?;
+        let (error, at) = Self::read(&data)?;
         Some(Self {
-            error: status.filter(|status| status.code != Code::OK),
-            payload: slice_of(data, payload),
+            error,
+            payload: Slice { data, at },
         })
     }
 
-    fn read_fields(data: &[u8]) -> Result<(Option<Status>, Span), Malformed> {
+    /// How the call failed, if it did, and where the reply is.
+    #[inline(always)]
+    pub(crate) fn read(data: &[u8]) -> Option<(Option<Status>, Span)> {
         let (mut status, mut payload) = (None, Span::default());
         let mut fields = Fields::new(data);
-        while let Some(tag) = fields.tag()? {
+        while let Some(tag) = fields.tag().ok()? {
             match tag {
-                BYTES_1 => merge_status(&mut status, fields.bytes()?.of(data))?,
-                BYTES_2 => payload = fields.bytes()?,
-                _ => fields = fields.skip(tag, 2)?,
+                BYTES_1 => merge_status(&mut status, fields.bytes().ok()?.of(data)).ok()?,
+                BYTES_2 => payload = fields.bytes().ok()?,
+                _ => fields = fields.skip(tag, 2).ok()?,
             }
         }
-        Ok((status, payload))
+        Some((status.filter(|status| status.code != Code::OK), payload))
     }
 }
 
@@ -363,7 +426,7 @@ fn text(bytes: &[u8]) -> Result<&str, Malformed> {
 /// Takes the place of a name in `data`; the one before, if there was one, has to be text, too.
 fn replace_text(name: &mut Span, by: Span, data: &[u8]) -> Option<()> {
     let before = std::mem::replace(name, by);
-    match before.end {
+    match before.end() {
         0 => Some(()),
         _ => text(before.of(data)).ok().map(drop),
     }
@@ -371,24 +434,11 @@ fn replace_text(name: &mut Span, by: Span, data: &[u8]) -> Option<()> {
 
 /// Checks that two names are text. They lie side by side, and that of services is ASCII.
 fn check_names(one: Span, other: Span, data: &[u8]) -> Result<(), Malformed> {
-    let both = Span {
-        start: one.start.min(other.start),
-        end: one.end.max(other.end),
-    };
+    let both = Span::new(one.start().min(other.start()), one.end().max(other.end()));
     match both.of(data).is_ascii() {
         true => Ok(()),
         false => text(one.of(data)).and(text(other.of(data))).map(drop),
     }
-}
-
-/// `data[at]`, without a second reference to `data` where none is needed.
-fn slice_of(mut data: Bytes, at: Span) -> Bytes {
-    let (start, end) = (at.start as usize, at.end as usize);
-    if end != data.len() {
-        data.truncate(end);
-    }
-    data.advance(start);
-    data
 }
 
 #[cfg(test)]

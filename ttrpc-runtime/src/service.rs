@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::codec::Codec;
 use crate::connection::BoxFuture;
 use crate::context::{CallContext, Context};
-use crate::envelope::Request;
+use crate::envelope::{Request, Slice};
 use crate::error::Result;
 use crate::interceptor::Body;
 use crate::proto::CallKind;
@@ -160,7 +160,7 @@ impl Call {
         kind: CallKind,
         answer: impl FnOnce(CallContext, Req, Responder) -> BoxFuture<()>,
     ) -> Reply {
-        let request = C::decode(self.take_payload(kind));
+        let request = C::decode_slice(self.take_payload(kind));
         let responder = match self.origin {
             Origin::Wire(_, _, wire) => Responder::Wire(wire),
             Origin::Intercepted(call) => Responder::Intercepted(call),
@@ -189,13 +189,13 @@ impl Call {
 
     // What does not depend on the messages is in a binary once.
     #[inline(never)]
-    fn take_payload(&mut self, kind: CallKind) -> Bytes {
+    fn take_payload(&mut self, kind: CallKind) -> Slice {
         match &mut self.origin {
             Origin::Wire(request, guess, wire) => {
                 wire.accept(*guess, kind);
                 request.take_payload()
             }
-            Origin::Intercepted(call) => call.payload(),
+            Origin::Intercepted(call) => call.payload().into(),
         }
     }
 

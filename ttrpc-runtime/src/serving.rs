@@ -207,19 +207,21 @@ impl Serving {
             return None;
         };
         let metadata = request.take_metadata();
-        let of = CallRef::new(self, key, id);
-        let responder = WireResponder { connection, id };
         // What is a large part of what follows is made where it is to be.
-        let ctx = || Context::of_call(deadline, metadata, of, connected);
+        let responder = || WireResponder { connection, id };
+        let ctx = || {
+            let of = CallRef::new(self, key, id);
+            Context::of_call(deadline, metadata, of, connected)
+        };
         match self.settings.intercepted {
             None => Running::start(
                 service,
                 Call {
-                    origin: Origin::Wire(request, kind, responder),
+                    origin: Origin::Wire(request, kind, responder()),
                     ctx: ctx(),
                 },
             ),
-            Some(intercepted) => Some(intercepted(self, ctx(), request, kind, responder)),
+            Some(intercepted) => Some(intercepted(self, ctx(), request, kind, responder())),
         }
     }
 

@@ -13,18 +13,31 @@ pub(crate) const fn varint_tag(number: u32) -> u32 {
     number << 3
 }
 
-/// A part of an encoded message.
+/// A part of an encoded message: where it begins and, in the upper half, where it ends. One
+/// number is handed on in one piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Span {
-    pub(crate) start: u32,
-    pub(crate) end: u32,
-}
+pub(crate) struct Span(u64);
 
 impl Span {
+    #[inline]
+    pub(crate) fn new(start: u32, end: u32) -> Self {
+        Self(u64::from(end) << 32 | u64::from(start))
+    }
+
+    #[inline]
+    pub(crate) fn start(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    pub(crate) fn end(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// The part of `data` that it is.
     #[inline]
     pub(crate) fn of(self, data: &[u8]) -> &[u8] {
-        &data[self.start as usize..self.end as usize]
+        &data[self.start() as usize..self.end() as usize]
     }
 }
 
@@ -108,10 +121,7 @@ impl<'a> Fields<'a> {
         self.at += len.ok_or(Malformed)?;
         // No frame is as long as that.
         let end = u32::try_from(self.at).map_err(|_| Malformed)?;
-        Ok(Span {
-            start: start as u32,
-            end,
-        })
+        Ok(Span::new(start as u32, end))
     }
 
     fn skip_fixed(&mut self, wire_type: u32) -> Result<(), Malformed> {

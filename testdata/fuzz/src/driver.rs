@@ -87,9 +87,9 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
                     return Some(Happened::Readable(id));
                 }
                 Ok(Some(Event::Ended(id))) => {
-                    assert_ne!(id, 0, "a stream that nobody has opened");
-                    self.told.insert(id, Told::There);
-                    return Some(Happened::Ended(id));
+                    assert_ne!(*id, 0, "a stream that nobody has opened");
+                    self.told.insert(*id, Told::There);
+                    return Some(Happened::Ended(*id));
                 }
                 Ok(None) => self.check_promises(),
                 Err(error) => {

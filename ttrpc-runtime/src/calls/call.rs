@@ -8,11 +8,10 @@ use std::task::{Context, Poll, ready};
 #[cfg(feature = "blocking")]
 use std::task::{Wake, Waker};
 
-use bytes::Bytes;
-
 use super::OpenConnection;
 use crate::cancel::Cancelled;
 use crate::codec::Codec;
+use crate::envelope::Slice;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::End;
@@ -47,7 +46,7 @@ impl OpenCall<'_> {
     pub(super) async fn fed_by<C: Codec<Req>, Req: Send + 'static>(
         mut self,
         requests: Streaming<Req>,
-    ) -> Result<Bytes> {
+    ) -> Result<Slice> {
         if requests.is_remote() && self.connection.asks().is_threaded() {
             // A thread can't wait for two connections.
             self.feed::<C, Req>(requests)?;
@@ -108,9 +107,9 @@ impl Wake for GiveUp {
 }
 
 impl Future for OpenCall<'_> {
-    type Output = Result<Bytes>;
+    type Output = Result<Slice>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Slice>> {
         let this = &mut *self;
         if let Some(cancelled) = &mut this.cancelled {
             if Pin::new(cancelled).poll(cx).is_ready() {

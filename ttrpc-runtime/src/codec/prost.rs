@@ -7,6 +7,7 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 
 use super::{Buffer, Codec, CodecError, SHARED_LEN, not_a};
+use crate::envelope::Slice;
 
 /// The codec of prost's messages (the crate `prost`, version 0.14).
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +23,15 @@ impl<M: Message + Default + 'static> Codec<M> for Prost {
         message.encode_raw(&mut Sharing(buffer));
     }
 
+    fn decode(payload: Bytes) -> Result<M, CodecError> {
+        Self::decode_slice(payload.into())
+    }
+
     // So that what it gives is not moved once more right after it was written.
     #[inline(always)]
-    fn decode(payload: Bytes) -> Result<M, CodecError> {
-        M::decode(Reading { payload, at: 0 }).map_err(|error| not_a(type_name::<M>(), &error))
+    fn decode_slice(slice: Slice) -> Result<M, CodecError> {
+        let (payload, at) = slice.into_tail();
+        M::decode(Reading { payload, at }).map_err(|error| not_a(type_name::<M>(), &error))
     }
 }
 

@@ -14,7 +14,7 @@ use super::server::{self, stalled};
 use super::stream::{CallKind, End, Received, Receiving, Stream};
 use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
-use crate::envelope::{RequestHead, Response};
+use crate::envelope::{RequestHead, Response, Slice};
 use crate::error::{Error, Result};
 use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
@@ -156,7 +156,14 @@ impl<S: Default> Connection<S> {
 
     /// Ends a stream here, if it was not over yet, and tells whoever has to know. What the
     /// server still sends on it is dropped.
+    #[inline(never)]
     fn end(&mut self, id: StreamId, end: End) -> Step<S> {
+        self.end_with(id, || end)
+    }
+
+    /// The same; the end is made where it is to be.
+    #[inline(always)]
+    fn end_with(&mut self, id: StreamId, end: impl FnOnce() -> End) -> Step<S> {
         let Some(stream) = self.link.streams.get_mut(id) else {
             return Step::Done;
         };
@@ -172,7 +179,7 @@ impl<S: Default> Connection<S> {
             _ => Step::Readable(id),
         };
         if !matches!(step, Step::Done) {
-            stream.receiving = Receiving::Ended(end);
+            stream.receiving = Receiving::Ended(end());
         }
         self.link.forget_deadline(id, deadline);
         self.link.unstall(id);
@@ -252,55 +259,49 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    fn on_response(&mut self, frame: Frame, now: Instant) -> Step<S> {
+    fn on_response(&mut self, frame: &mut Frame, now: Instant) -> Step<S> {
         let id = frame.header.stream_id;
         let Some(stream) = self.link.streams.get(id) else {
             // Late: nobody waits for it any more.
             return Step::Done;
         };
         let kind = stream.kind;
-        let memory = frame.memory;
-        let end = match Response::decode(frame.data) {
-            None => End::Failed(Error::protocol(
-                "the data of the response frame is no ttrpc Response",
-            )),
-            Some(Response {
-                error: Some(status),
-                ..
-            }) => End::Failed(status.into()),
-            Some(Response { payload, .. }) if kind.server_streams() => {
+        let end = match Response::read(&frame.data) {
+            Some((None, at)) if !kind.server_streams() => {
+                if kind.client_streams() {
+                    // Some servers die of what follows their end.
+                    self.link.take_back(id);
+                }
+                return self.end_with(id, || End::Reply(Slice::new(frame.take_data(), at)));
+            }
+            Some((None, at)) => {
                 // Not how a stream should end, but what it says is clear.
+                let payload = Slice::new(frame.take_data(), at);
                 if !payload.is_empty() {
-                    let header = Header {
-                        flags: Flags::NONE,
-                        ..frame.header
-                    };
-                    self.link.deliver(
-                        Frame {
-                            header,
-                            data: payload,
-                            memory,
-                        },
-                        now,
-                    );
+                    frame.header.flags = Flags::NONE;
+                    frame.data = payload.into_bytes();
+                    self.link.deliver(frame, now);
                 }
                 End::Closed
             }
-            Some(Response { payload, .. }) => End::Reply(payload),
+            Some((Some(status), _)) => End::Failed(status.into()),
+            None => End::Failed(Error::protocol(
+                "the data of the response frame is no ttrpc Response",
+            )),
         };
         self.end_by_server(id, kind, end)
     }
 
-    fn on_frame(&mut self, frame: Frame, now: Instant) -> Step<S> {
+    fn on_frame(&mut self, mut frame: Frame, now: Instant) -> Step<S> {
         match frame.header.message_type {
-            MessageType::RESPONSE => self.on_response(frame, now),
-            MessageType::DATA => self.on_data(frame, now),
+            MessageType::RESPONSE => self.on_response(&mut frame, now),
+            MessageType::DATA => self.on_data(&mut frame, now),
             // A request makes no sense here; other types may come to exist.
             _ => Step::Done,
         }
     }
 
-    fn on_data(&mut self, frame: Frame, now: Instant) -> Step<S> {
+    fn on_data(&mut self, frame: &mut Frame, now: Instant) -> Step<S> {
         let id = frame.header.stream_id;
         let flags = frame.header.flags;
         let Some(stream) = self.link.streams.get(id) else {
@@ -316,11 +317,8 @@ impl<S: Default> Connection<S> {
             return Step::Done;
         }
         if flags.contains(Flags::REMOTE_CLOSED) {
-            let header = Header {
-                flags: Flags(flags.0 & !Flags::REMOTE_CLOSED.0),
-                ..frame.header
-            };
-            self.link.deliver(Frame { header, ..frame }, now);
+            frame.header.flags = Flags(flags.0 & !Flags::REMOTE_CLOSED.0);
+            self.link.deliver(frame, now);
             return self.end_by_server(id, kind, End::Closed);
         }
         match self.link.deliver(frame, now) {

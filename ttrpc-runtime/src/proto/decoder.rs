@@ -46,6 +46,12 @@ pub struct Frame {
     pub(super) memory: (u64, usize),
 }
 
+impl Frame {
+    pub(super) fn take_data(&mut self) -> Bytes {
+        std::mem::take(&mut self.data)
+    }
+}
+
 impl Decoder {
     /// The large frame that is to be read now, if one is or is expected to be; to be given
     /// back by [`push_body`](Self::push_body) once it does not [go on](Body::goes_on), or

@@ -381,7 +381,7 @@ impl<S: Default> Link<S> {
 
     /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).
     /// Says whether its reader has to be told: whoever was told of one takes them all.
-    pub(super) fn deliver(&mut self, frame: Frame, now: Instant) -> bool {
+    pub(super) fn deliver(&mut self, frame: &mut Frame, now: Instant) -> bool {
         let id = frame.header.stream_id;
         let Some(stream) = self.streams.get_mut(id) else {
             return false;
@@ -398,7 +398,8 @@ impl<S: Default> Link<S> {
         let is_news = stream.inbox.is_empty();
         if has_data {
             let most = self.limits.inbox_bytes;
-            if !stream.inbox.push(Run::one(frame.data), frame.memory, most) {
+            let message = Run::one(frame.take_data());
+            if !stream.inbox.push(message, frame.memory, most) {
                 let until = now.checked_add(self.limits.stall_timeout);
                 self.next = until.map(|at| (Next::Reader(id), at));
             }

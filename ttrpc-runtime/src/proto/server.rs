@@ -261,10 +261,15 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    fn on_frame(&mut self, frame: Frame, now: Instant, call: &mut Option<Call>) -> Result<Step<S>> {
+    fn on_frame(
+        &mut self,
+        mut frame: Frame,
+        now: Instant,
+        call: &mut Option<Call>,
+    ) -> Result<Step<S>> {
         match frame.header.message_type {
-            MessageType::REQUEST => Ok(self.on_request(frame, now, call)),
-            MessageType::DATA => self.on_data(frame, now),
+            MessageType::REQUEST => Ok(self.on_request(&mut frame, now, call)),
+            MessageType::DATA => self.on_data(&mut frame, now),
             // Where there is none, it has crossed the answer.
             MessageType::CANCEL => Ok(Step::ended(self.link.close(frame.header.stream_id))),
             // A response makes no sense here; other types may come to exist.
@@ -288,7 +293,7 @@ impl<S: Default> Connection<S> {
         Ok(())
     }
 
-    fn on_request(&mut self, frame: Frame, now: Instant, place: &mut Option<Call>) -> Step<S> {
+    fn on_request(&mut self, frame: &mut Frame, now: Instant, place: &mut Option<Call>) -> Step<S> {
         let header = frame.header;
         if let Err(status) = self.check_new_id(header.stream_id) {
             return self.reject(header.stream_id, status);
@@ -296,7 +301,7 @@ impl<S: Default> Connection<S> {
         let call = place.get_or_insert_default();
         match self.begin(header, &frame.data, now, call) {
             Ok(()) => {
-                call.request.put_data(frame.data);
+                call.request.put_data(frame.take_data());
                 Step::Call
             }
             Err(status) => {
@@ -359,7 +364,7 @@ impl<S: Default> Connection<S> {
         self.last_id.filter(|_| takes_more)?.next()
     }
 
-    fn on_data(&mut self, frame: Frame, now: Instant) -> Result<Step<S>> {
+    fn on_data(&mut self, frame: &mut Frame, now: Instant) -> Result<Step<S>> {
         let id = frame.header.stream_id;
         let Some(stream) = self.link.streams.get(id) else {
             return self.on_stray(frame.header);

@@ -18,9 +18,8 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::inbox::Inbox;
+use crate::envelope::Slice;
 use crate::error::Error;
 use crate::frame::{Flags, StreamId};
 use crate::series::Series;
@@ -76,7 +75,7 @@ pub enum End {
     /// After its last message.
     Closed,
     /// With the single reply of a unary or client-streaming call.
-    Reply(Bytes),
+    Reply(Slice),
     /// With an error: the peer's, or one that was found here.
     Failed(Error),
 }

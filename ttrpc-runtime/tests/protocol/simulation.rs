@@ -133,7 +133,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
             let happened = match self.endpoint.poll(self.now, &mut called) {
                 Ok(None) => return,
                 Ok(Some(Event::Readable(id))) => Happened::Readable(*id),
-                Ok(Some(Event::Ended(id))) => Happened::Ended(id),
+                Ok(Some(Event::Ended(id))) => Happened::Ended(*id),
                 Ok(Some(Event::Call)) => {
                     Happened::Call(called.as_ref().map_or(0, |call| call.id.get()))
                 }
@@ -241,7 +241,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
                 Received::End(end) => {
                     got.push(match end {
                         End::Closed => Got::Closed,
-                        End::Reply(payload) => Got::Reply(payload),
+                        End::Reply(payload) => Got::Reply(payload.into_bytes()),
                         End::Failed(error) => Got::Failed(error.code().0),
                     });
                     return got;

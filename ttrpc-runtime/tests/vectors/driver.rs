@@ -73,7 +73,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
                 Ok(Some(Event::Readable(id))) => {
                     return Some(Occurrence::Readable(StreamId::new(*id)));
                 }
-                Ok(Some(Event::Ended(id))) => return Some(Occurrence::Ended(StreamId::new(id))),
+                Ok(Some(Event::Ended(id))) => return Some(Occurrence::Ended(StreamId::new(*id))),
                 Err(error) => {
                     self.close(error);
                     return None;

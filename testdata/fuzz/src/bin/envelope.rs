@@ -142,7 +142,7 @@ fn response(bytes: &[u8]) {
     let Some((theirs, ours)) = both(Response::decode(bytes), ours, details) else {
         return;
     };
-    assert_eq!(ours.payload, theirs.payload);
+    assert_eq!(*ours.payload, *theirs.payload);
     let status = theirs.status.map(|status| Status {
         code: Code(status.code),
         message: status.message,

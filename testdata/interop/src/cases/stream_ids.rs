@@ -116,7 +116,7 @@ async fn answer(
     loop {
         while connection.poll(Instant::now(), &mut None)?.is_some() {}
         match connection.receive(id, &mut Default::default()) {
-            Received::End(End::Reply(reply)) => return Ok(reply),
+            Received::End(End::Reply(reply)) => return Ok(reply.into_bytes()),
             Received::End(end) => return Err(Failure::new(format!("the call ended with {end:?}"))),
             _ => {}
         }
