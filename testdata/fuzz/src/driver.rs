@@ -78,6 +78,10 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
     pub fn next(&mut self, cut: usize) -> Option<Happened> {
         while self.failure.is_none() {
             let mut call = None;
+            // Calls are taken together or not.
+            if cut % 2 == 0 && self.endpoint.next_call(&mut call) {
+                return call.map(Happened::Call);
+            }
             match self.endpoint.poll(self.now, &mut call) {
                 Ok(Some(Event::Call)) => return call.map(Happened::Call),
                 Ok(Some(Event::Readable(id))) => {
@@ -254,6 +258,10 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
                 let id = script.id();
                 self.endpoint.abandon(StreamId::new(id));
                 self.told.remove(&id);
+                if self.endpoint.link().slot(StreamId::new(id)).is_some() {
+                    // Who reads on all the same may find the end that had come before.
+                    self.tell(id);
+                }
             }
             what => return Some(what),
         }

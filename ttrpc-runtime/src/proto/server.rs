@@ -1,14 +1,19 @@
 //! The server's end of a connection (PROTOCOL.md §6.2, §8.1, §8.2).
 
+mod call;
+mod fresh;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::call::Call;
+use self::fresh::Fresh;
 use super::decoder::{Frame, Incoming};
 use super::inbox::Run;
 use super::link::{Expired, Link, sendable};
 use super::output::Data;
-use super::stream::{CallKind, End, Received, Receiving, Stream};
+use super::stream::{CallKind, End, Received, Receiving};
 use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
 use crate::envelope::{self, Request, TimeIsUp};
@@ -16,31 +21,6 @@ use crate::error::{Error, Result};
 use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::status::Status;
-
-/// A call that has come in. Answer it by [`Connection::respond`], or
-/// [`Connection::accept`] it as a stream.
-#[derive(Debug)]
-pub struct Call {
-    /// The stream that it runs on.
-    pub id: StreamId,
-    /// What kind of call the client's flags suggest; the method knows it for sure.
-    pub kind: CallKind,
-    /// The service, the method, the payload and what travels with them.
-    pub request: Request,
-    /// When it has to have ended.
-    pub deadline: Option<Instant>,
-}
-
-impl Default for Call {
-    fn default() -> Self {
-        Self {
-            id: StreamId::FIRST,
-            kind: CallKind::Unary,
-            request: Request::default(),
-            deadline: None,
-        }
-    }
-}
 
 /// The server's end of a connection; `S` is what the driver keeps with each stream.
 #[derive(Debug)]
@@ -53,21 +33,7 @@ pub struct Connection<S> {
     /// Streams that this end has ended and the client has not: data that was under way
     /// is late, not stray. They are in order.
     ended_early: Vec<StreamId>,
-    /// The calls that came last, until anything but their answers needs streams for them.
-    /// Most are answered before, and never have one.
     fresh: Option<Fresh>,
-}
-
-/// What streams begin with.
-#[derive(Debug)]
-struct Fresh {
-    /// That of the first one.
-    id: StreamId,
-    /// How many others follow, each with the next id; these are unary and without deadlines.
-    more: u16,
-    kind: CallKind,
-    remote_closed: bool,
-    deadline: Option<Instant>,
 }
 
 impl<S: Default> Connection<S> {
@@ -91,29 +57,10 @@ impl<S: Default> Connection<S> {
 
     #[inline(never)]
     fn admit_fresh(&mut self) {
-        let Some(fresh) = self.fresh.take() else {
-            return;
-        };
-        let ids = std::iter::successors(Some(fresh.id), |id| id.next());
-        for id in ids.take(1 + usize::from(fresh.more)) {
-            let mut stream = Stream::new(fresh.kind, fresh.deadline, S::default());
-            if fresh.remote_closed {
-                stream.receiving = Receiving::Ended(End::Closed);
-                stream.remote_closed = true;
-            }
+        let fresh = self.fresh.take();
+        for (id, stream) in fresh.into_iter().flat_map(Fresh::streams) {
             self.link.open(id, stream);
         }
-    }
-
-    /// Takes a call out that has no stream yet, if it is the first of those.
-    fn take_fresh(&mut self, id: StreamId) -> Option<(CallKind, bool)> {
-        let fresh = self.fresh.as_mut().filter(|fresh| fresh.id == id)?;
-        let taken = (fresh.kind, fresh.remote_closed);
-        match (fresh.more.checked_sub(1), id.next()) {
-            (Some(more), Some(next)) => (fresh.more, fresh.id) = (more, next),
-            _ => self.fresh = None,
-        }
-        Some(taken)
     }
 
     /// From now on new calls are answered with UNAVAILABLE; those that run go on, and
@@ -135,7 +82,7 @@ impl<S: Default> Connection<S> {
     /// A reply that can't be sent becomes the error that says so. Gives back the slot
     /// of the stream, if the call has had one by then.
     pub fn respond(&mut self, id: StreamId, result: Result<&dyn Payload>) -> Option<S> {
-        let slot = match self.take_fresh(id) {
+        let slot = match Fresh::take_first(&mut self.fresh, id) {
             Some((kind, remote_closed)) => {
                 self.closed(id, kind, remote_closed);
                 self.link.settle();
@@ -337,13 +284,7 @@ impl<S: Default> Connection<S> {
         call.deadline = timeout.and_then(|timeout| now.checked_add(timeout));
         call.id = header.stream_id;
         call.kind = CallKind::of_request(header.flags);
-        self.fresh = Some(Fresh {
-            id: call.id,
-            more: 0,
-            kind: call.kind,
-            remote_closed: header.flags.contains(Flags::REMOTE_CLOSED),
-            deadline: call.deadline,
-        });
+        self.fresh = Some(Fresh::new(header, call.deadline));
         // A client that works may be late at times; a flood has no calls between.
         self.strays = self.strays.saturating_sub(1);
         Ok(())
@@ -352,12 +293,9 @@ impl<S: Default> Connection<S> {
     /// The id that the next frame has to have to be a call that needs nothing but to be
     /// answered, as those that came last do.
     fn next_alike(&self) -> Option<StreamId> {
-        let fresh = self.fresh.as_ref()?;
-        let open = self.link.streams.len() + 1 + usize::from(fresh.more);
-        let takes_more = fresh.kind == CallKind::Unary
-            && fresh.deadline.is_none()
-            && fresh.more < u16::MAX
-            && open < self.link.limits.max_streams
+        let fresh = self.fresh.as_ref().filter(|fresh| fresh.takes_more())?;
+        let open = self.link.streams.len() + fresh.count();
+        let takes_more = open < self.link.limits.max_streams
             && !self.link.is_draining()
             && self.link.has_reply_room();
         // Nothing has come since, or they would have streams.
@@ -475,7 +413,7 @@ impl<S: Default> Endpoint for Connection<S> {
         };
         call.request.put_data(frame.data);
         (call.id, call.kind, call.deadline) = (id, CallKind::Unary, None);
-        fresh.more += 1;
+        fresh.add();
         self.last_id = Some(id);
         self.strays = self.strays.saturating_sub(1);
         true

@@ -16,6 +16,7 @@ mod pair;
 mod pair_limits;
 mod pipes;
 mod server_calls;
+mod server_calls_together;
 mod server_frames;
 mod server_limits;
 mod server_streams;

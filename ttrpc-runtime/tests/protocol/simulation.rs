@@ -130,23 +130,27 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
     pub fn poll(&mut self) {
         while self.failure.is_none() {
             let mut called = None;
-            let happened = match self.endpoint.poll(self.now, &mut called) {
+            match self.endpoint.poll(self.now, &mut called) {
                 Ok(None) => return,
-                Ok(Some(Event::Readable(id))) => Happened::Readable(*id),
-                Ok(Some(Event::Ended(id))) => Happened::Ended(*id),
-                Ok(Some(Event::Call)) => {
-                    Happened::Call(called.as_ref().map_or(0, |call| call.id.get()))
-                }
-                Err(error) => {
-                    self.failure = Some(error);
-                    return;
-                }
-            };
-            if let Some(call) = called {
-                self.name(call.id);
-                self.calls.push_back(call);
+                Ok(Some(Event::Readable(id))) => self.happened.push(Happened::Readable(*id)),
+                Ok(Some(Event::Ended(id))) => self.happened.push(Happened::Ended(*id)),
+                Ok(Some(Event::Call)) => self.take_calls(called),
+                Err(error) => self.failure = Some(error),
             }
-            self.happened.push(happened);
+        }
+    }
+
+    /// Takes a call and those right behind it.
+    fn take_calls(&mut self, first: Option<server::Call>) {
+        let mut calls: Vec<_> = first.into_iter().collect();
+        let mut next = None;
+        while self.endpoint.next_call(&mut next) {
+            calls.extend(next.take());
+        }
+        for call in calls {
+            self.name(call.id);
+            self.happened.push(Happened::Call(call.id.get()));
+            self.calls.push_back(call);
         }
     }
 
