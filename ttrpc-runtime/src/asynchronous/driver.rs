@@ -31,8 +31,9 @@ use crate::socket;
 /// come, and other connections. More would pile up.
 const TURN: usize = 64 << 10;
 
-/// Calls that are given to their services at once, at most.
-const CALLS: usize = 8;
+/// Calls that are taken with another one, at most, and given to their services one after the
+/// other.
+const MORE_CALLS: usize = 7;
 
 /// A connection that a task drives.
 pub(crate) struct Connection<E> {
@@ -255,18 +256,25 @@ where
         if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
             *output = std::mem::take(&mut direct.left);
         }
-        let (mut now, mut blocked, mut read) = (None, false, 0);
-        let mut calls = [const { None }; CALLS];
+        let (mut now, mut blocked, mut read, mut call) = (None, false, 0, None);
         loop {
             let state = &mut shared.state;
             if !state.link().is_quiet() {
                 let now = *now.get_or_insert_with(crate::clock::now);
-                if state.next_calls(now, woken, &mut calls)? > 0 {
+                state.next_call(now, woken, &mut call)?;
+                if let Some(call) = call.take() {
+                    let mut more = [const { None }; MORE_CALLS];
+                    let endpoint = &mut state.endpoint;
+                    let come = more
+                        .iter_mut()
+                        .map_while(|place| endpoint.next_call(place).then_some(()));
+                    let come = come.count();
                     drop(shared);
                     woken.run();
-                    for call in calls.iter_mut().filter_map(Option::take) {
-                        dispatch.start(connection, call);
-                    }
+                    let more = more.iter_mut().take(come).filter_map(Option::take);
+                    std::iter::once(call)
+                        .chain(more)
+                        .for_each(|call| dispatch.start(connection, call));
                     shared = connection.lock();
                     // What is enough for a write is written; if that blocks, a while without
                     // is no harm.

@@ -85,29 +85,6 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         }
     }
 
-    /// The same, and the calls right behind that one as far as there are places for them; says
-    /// how many there are.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn next_calls(
-        &mut self,
-        now: Instant,
-        woken: &mut Woken,
-        calls: &mut [Option<server::Call>],
-    ) -> Result<usize> {
-        let mut come = 0;
-        for call in calls {
-            match come {
-                0 => self.next_call(now, woken, call)?,
-                _ => _ = self.endpoint.next_call(call),
-            }
-            if call.is_none() {
-                break;
-            }
-            come += 1;
-        }
-        Ok(come)
-    }
-
     /// A stream is over, if it gave its slot back: nobody waits for it any more.
     pub(super) fn end_of(&mut self, slot: Option<Slot>, woken: &mut Woken) {
         if let Some(slot) = slot {

@@ -16,7 +16,7 @@ use super::output::Data;
 use super::stream::{CallKind, End, Received, Receiving};
 use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
-use crate::envelope::{self, Request, TimeIsUp};
+use crate::envelope::{self, TimeIsUp};
 use crate::error::{Error, Result};
 use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
 use crate::limits::Limits;
@@ -395,12 +395,12 @@ impl<S: Default> Endpoint for Connection<S> {
     }
 
     fn next_call(&mut self, place: &mut Option<Call>) -> bool {
-        let (next, whole) = (self.next_alike(), self.link.peek_whole());
-        let (Some(id), Some((header, data)), Some(fresh)) = (next, whole, &mut self.fresh) else {
+        let Some((header, data)) = self.link.peek_whole() else {
             return false;
         };
+        let (id, alike) = (header.stream_id, self.next_alike());
         let is_unary = header.message_type == MessageType::REQUEST && header.flags == Flags::NONE;
-        if header.stream_id != id || !is_unary {
+        if alike != Some(id) || !is_unary {
             return false;
         }
         let call = place.get_or_insert_default();
@@ -413,7 +413,7 @@ impl<S: Default> Endpoint for Connection<S> {
         };
         call.request.put_data(frame.data);
         (call.id, call.kind, call.deadline) = (id, CallKind::Unary, None);
-        fresh.add();
+        self.fresh.iter_mut().for_each(Fresh::add);
         self.last_id = Some(id);
         self.strays = self.strays.saturating_sub(1);
         true
