@@ -35,9 +35,15 @@ impl<H: Host> Connection<H> {
     /// Writes as much as the socket takes.
     pub(super) fn write(&self, output: &mut Output) -> io::Result<()> {
         while !output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let used = output.slices(&mut slices);
-            match socket::send(&self.socket, &slices[..used], libc::MSG_DONTWAIT) {
+            let sent = match output.as_slice() {
+                Some(one) => self.send(&[IoSlice::new(one)]),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let used = output.slices(&mut slices);
+                    self.send(&slices[..used])
+                }
+            };
+            match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(len) => output.advance(len),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -46,6 +52,10 @@ impl<H: Host> Connection<H> {
             }
         }
         Ok(())
+    }
+
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send(&self.socket, slices, libc::MSG_DONTWAIT)
     }
 
     /// Reads once.
