@@ -38,7 +38,7 @@ use crate::transport::{explain, socket_addr};
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    calls: Calls,
+    pub(super) calls: Calls,
 }
 
 impl Client {

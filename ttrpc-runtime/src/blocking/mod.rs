@@ -21,6 +21,7 @@ mod host;
 mod hub;
 mod interceptor;
 mod park;
+mod pending;
 mod pool;
 mod server;
 mod service;
@@ -28,6 +29,7 @@ mod streaming;
 
 pub use self::client::{Client, ClientBuilder};
 pub use self::interceptor::{Body, Interceptor, Invocation, Next};
+pub use self::pending::{Method, Pending};
 pub(crate) use self::pool::spawn;
 pub use self::server::{Server, ServerBuilder};
 pub use self::service::{Call, Reply, Service, unimplemented};
