@@ -15,7 +15,7 @@ use ttrpc_runtime::{Code, Context, Error, Limits, Listener, Result};
 
 use crate::ends::serve;
 use crate::peer::Peer;
-use crate::support::{Calls, Echo, Pair, bytes, number, patiently, waiting, within};
+use crate::support::{Calls, Echo, Pair, bytes, number, patiently, until, waiting, within};
 
 const ECHO: Method<Raw, Bytes, Bytes> = Method::new("test.Echo", "Unary");
 
@@ -128,6 +128,42 @@ fn of_which_one_runs_out_of_time() {
         assert!(slow.wait().unwrap_err().is_timeout());
         assert_eq!(other.wait().unwrap(), "x");
         assert!(none.wait().unwrap_err().is_timeout());
+    });
+}
+
+/// Nobody reads while nobody waits, and still a reply that came in time is one.
+#[test]
+fn whose_time_has_passed_by_when_they_are_waited_for() {
+    patiently(|| {
+        let (client, mut peer) = by_hand();
+        let ctx = within(500);
+        let mut calls: Vec<_> = (0..10).map(|_| start(&client, &ctx, "x")).collect();
+        // More than is read at once.
+        (1..calls.len()).for_each(|_| reply(&mut peer, 12_000));
+        until(|| ctx.time_left() == Some(Duration::ZERO));
+        let unanswered = calls.pop().unwrap();
+        assert!(unanswered.wait().unwrap_err().is_timeout());
+        for call in calls {
+            assert_eq!(call.wait().unwrap().len(), 12_000);
+        }
+    });
+}
+
+/// Whoever looks for one of them, or reads for something else, gives none of the others up.
+#[test]
+fn whose_time_has_passed_by_when_several_threads_look() {
+    patiently(|| {
+        let (client, mut peer) = by_hand();
+        let ctx = within(500);
+        let calls: Vec<_> = (0..10).map(|_| start(&client, &ctx, "x")).collect();
+        (0..calls.len()).for_each(|_| reply(&mut peer, 12_000));
+        until(|| ctx.time_left() == Some(Duration::ZERO));
+        thread::scope(|scope| {
+            scope.spawn(|| client.echo(&within(1), "x").unwrap_err());
+            for call in calls {
+                scope.spawn(|| assert_eq!(call.wait().unwrap().len(), 12_000));
+            }
+        });
     });
 }
 
