@@ -7,7 +7,8 @@
 //! [`Listener`](crate::Listener) are the same for both.
 //!
 //! ```text
-//!  client, server, service, streaming, interceptor     what users see
+//!  client, pending, server, service, streaming,        what users see
+//!  interceptor
 //!       |                         |
 //!  park: a thread waits           |   host: a server's connection
 //!       |                         |   hub: the thread that watches them
