@@ -7,12 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use ttrpc_runtime::blocking::{
     Body, Client, Interceptor, Invocation, Method, Next, Pending, Server,
 };
 use ttrpc_runtime::codec::{Buffer, Codec, CodecError, Raw};
 use ttrpc_runtime::{Code, Context, Error, Limits, Listener, Result};
 
+use crate::crowds::random;
 use crate::ends::serve;
 use crate::peer::Peer;
 use crate::support::{Calls, Echo, Pair, bytes, number, patiently, until, waiting, within};
@@ -115,6 +117,54 @@ fn while_other_threads_call() {
             }
         });
         pair.end().unwrap();
+    });
+}
+
+/// Of many sizes, with and without a deadline, in any order, over small buffers.
+#[test]
+fn by_many_threads_in_every_way() {
+    patiently(|| {
+        let (here, there) = UnixStream::pair().unwrap();
+        let small = |socket: &UnixStream| SockRef::from(socket).set_send_buffer_size(4096);
+        small(&here).unwrap();
+        small(&there).unwrap();
+        let server = Server::builder().service(Echo).build().unwrap();
+        let serving = thread::spawn(move || server.serve_connection(there));
+        let client = Client::new(here).unwrap();
+        thread::scope(|scope| {
+            for thread in 1..6 {
+                let client = &client;
+                scope.spawn(move || {
+                    let mut calls = Vec::new();
+                    let mut state = u64::wrapping_mul(thread, 0x9e37_79b9_7f4a_7c15);
+                    for _ in 0..300 {
+                        let number = random(&mut state);
+                        let len = [0, 30, 3000, 40_000][number as usize % 4];
+                        let request = Bytes::from(vec![number as u8; len]);
+                        let ctx = match number >> 8 & 3 {
+                            0 => within(number >> 10 & 7),
+                            _ => Context::new(),
+                        };
+                        let at = (number >> 16) as usize % (calls.len() + 1);
+                        calls.insert(at, (start(client, &ctx, request.clone()), request));
+                        while calls.len() as u64 > number >> 32 & 31 {
+                            match (calls.pop(), number >> 40 & 3) {
+                                (Some((call, _)), 0) => drop(call),
+                                (Some((call, request)), _) => match call.wait() {
+                                    Ok(reply) => assert_eq!(reply, request),
+                                    Err(error) => assert!(error.is_timeout(), "{error}"),
+                                },
+                                (None, _) => {}
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(client.echo(&Context::new(), "x").unwrap(), "x");
+        drop(client);
+        // Answers that nobody waits for any more may be left unread.
+        drop(serving.join().unwrap());
     });
 }
 
