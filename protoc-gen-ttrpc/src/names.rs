@@ -55,6 +55,12 @@ pub(crate) fn method(name: &str) -> String {
     }
 }
 
+/// The constant of an rpc, by its method.
+pub(crate) fn constant(method: &str) -> String {
+    let word = method.strip_prefix("r#").unwrap_or(method);
+    word.to_ascii_uppercase()
+}
+
 /// The name under which a Go server registers an rpc.
 pub(crate) fn go_method(name: &str) -> String {
     let mut go = String::new();
@@ -286,6 +292,20 @@ mod tests {
                 ("Self", "self_"),
                 ("Super", "super_"),
                 ("_hidden", "_hidden"),
+                ("_", "__"),
+            ],
+        );
+    }
+
+    #[test]
+    fn constants() {
+        table(
+            |name| constant(&method(name)),
+            &[
+                ("SayHello", "SAY_HELLO"),
+                ("Type", "TYPE"),
+                ("Self", "SELF_"),
+                ("_hidden", "_HIDDEN"),
                 ("_", "__"),
             ],
         );

@@ -52,6 +52,15 @@ pub struct ModelClient {
 // A program may use only the client or only the server.
 #[allow(dead_code)]
 impl ModelClient {
+    /// For [`start`](::ttrpc_runtime::blocking::Client::start).
+    #[doc = ""]
+    #[doc = "Rpc"]
+    pub const UNARY: ::ttrpc_runtime::blocking::Method<
+        super::ModelCodec,
+        super::Request,
+        super::Reply,
+    > = ::ttrpc_runtime::blocking::Method::new("model.Model", "Unary");
+
     /// A client that calls over the connection of `client`.
     pub fn new(client: ::ttrpc_runtime::blocking::Client) -> Self {
         Self { client }

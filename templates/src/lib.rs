@@ -14,6 +14,7 @@
 //! | `ModelImpl` | the type that a server is generic over, so named that no service can hide it |
 //! | `"model.Model"` | the service's name on the wire |
 //! | `unary`, `server_stream`, `client_stream`, `bidi` | the rpc's Rust name |
+//! | `UNARY` | the same in upper case, of a constant |
 //! | `"Unary"`, `"ServerStream"`, `"ClientStream"`, `"Bidi"` | the rpc's name on the wire |
 //! | `super::Request`, `super::Reply` | the paths of the rpc's messages |
 //! | `super::ModelCodec` | the codec of the chosen message crate |

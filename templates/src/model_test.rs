@@ -1,6 +1,12 @@
 //! The templates do what generated code has to, before anything is generated: the same
 //! tests for both flavours.
 
+use ttrpc_runtime::blocking::Server;
+use ttrpc_runtime::{Context, Result};
+
+use crate::blocking::{ModelClient, ModelServer};
+use crate::{Reply, Request};
+
 /// What stands for `.await` in the asynchronous flavour.
 macro_rules! awaited {
     ($call:expr) => {
@@ -160,3 +166,22 @@ fn blocking(server: ttrpc_runtime::blocking::Server) -> ttrpc_runtime::blocking:
 
 tests!(asynchronous, ttrpc_runtime, [async], awaited, tokio::test);
 tests!(blocking, ttrpc_runtime::blocking, [], waited, test);
+
+/// What the blocking flavour has beside a client's methods.
+#[test]
+fn calls_that_are_begun() {
+    struct Next;
+
+    impl crate::blocking::Model for Next {
+        fn unary(&self, _: &Context, request: Request) -> Result<Reply> {
+            Ok(Reply(request.0 + 1))
+        }
+    }
+
+    let server = Server::builder().service(ModelServer::new(Next));
+    let client = blocking(server.build().unwrap());
+    let ctx = Context::default();
+    let calls = [1, 2, 3].map(|n| client.start(&ctx, ModelClient::UNARY, Request(n)));
+    let replies = calls.map(|call| call.wait().unwrap());
+    assert_eq!(replies, [Reply(2), Reply(3), Reply(4)]);
+}

@@ -1,6 +1,8 @@
 //! What a client does, whichever flavour drives its connections.
 
 mod call;
+#[cfg(feature = "blocking")]
+mod pending;
 mod settings;
 
 use std::borrow::Cow;
@@ -10,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Waker};
 
 use self::call::OpenCall;
+#[cfg(feature = "blocking")]
+pub(crate) use self::pending::Pending;
 #[cfg(feature = "blocking")]
 pub(crate) use self::settings::OnClose;
 pub(crate) use self::settings::{Settings, client_options};

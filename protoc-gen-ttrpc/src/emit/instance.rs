@@ -68,6 +68,7 @@ impl<'a> Instance<'a> {
             ("ModelClient", _) => Some(format!("{service}Client")),
             ("ModelServer", _) => Some(format!("{service}Server")),
             ("ModelImpl", _) => Some(format!("{service}Impl")),
+            ("UNARY", Some(rpc)) => Some(names::constant(&rpc.rust)),
             (_, Some(rpc)) if is_model_rpc(word) == Some(rpc.kind) => Some(rpc.rust.clone()),
             _ => None,
         }
@@ -104,7 +105,6 @@ impl<'a> Instance<'a> {
                 (Some("Rpc"), Some(rpc)) => {
                     comment(&mut instance, &rpc.docs, &rpc.wire);
                     deprecated(&mut instance, rpc.deprecated);
-                    instance.extend(unconventional(&rpc.rust));
                 }
                 (Some(text), _) => {
                     let text = text.replace(MODEL, &self.service.wire);
@@ -140,6 +140,12 @@ impl VisitMut for Instance<'_> {
             Self::visit_trait_item_mut as fn(&mut Self, &mut TraitItem),
         );
         item.items = items;
+    }
+
+    fn visit_trait_item_fn_mut(&mut self, item: &mut syn::TraitItemFn) {
+        visit_mut::visit_trait_item_fn_mut(self, item);
+        let method = self.rpc.map_or("", |rpc| &rpc.rust);
+        item.attrs.extend(unconventional(method));
     }
 
     fn visit_item_impl_mut(&mut self, item: &mut syn::ItemImpl) {

@@ -76,6 +76,7 @@ fn write_calls(text: &mut String, module: &str, proto: &FileDescriptorProto, gen
     assert_eq!(traits.len(), proto.service.len(), "{module}");
     assert_eq!(structs.len(), 2 * traits.len(), "{module}");
 
+    let mut begun = String::new();
     writeln!(text, "        suites!({module}, {{").unwrap();
     for (index, service) in proto.service.iter().enumerate() {
         if service.method.is_empty() {
@@ -99,8 +100,27 @@ fn write_calls(text: &mut String, module: &str, proto: &FileDescriptorProto, gen
             writeln!(text, "                {:?} {rust} {kind}", method.name()).unwrap();
         }
         text.push_str("            }\n");
+
+        let body = generated.split(&format!("    impl {client} {{")).nth(1);
+        let body = body.and_then(|rest| rest.split("\n    }").next());
+        let constants = body.into_iter().flat_map(str::lines);
+        let constants = constants.filter_map(|line| line.strip_prefix("        pub const "));
+        let constants: Vec<_> = constants.map(|line| line.split(':').next()).collect();
+        let unary = service.method.iter().filter(|rpc| kind(rpc) == "unary");
+        assert_eq!(constants.len(), unary.clone().count(), "{module} {name}");
+        if constants.is_empty() {
+            continue;
+        }
+        writeln!(begun, "            {name:?} {client} {server} {{").unwrap();
+        for (method, constant) in unary.zip(constants.into_iter().flatten()) {
+            writeln!(begun, "                {:?} {constant}", method.name()).unwrap();
+        }
+        begun.push_str("            }\n");
     }
     text.push_str("        });\n");
+    if !begun.is_empty() {
+        writeln!(text, "        begun!({module}, {{\n{begun}        }});").unwrap();
+    }
 }
 
 fn kind(method: &MethodDescriptorProto) -> &'static str {

@@ -97,6 +97,32 @@ macro_rules! suites {
     };
 }
 
+/// The constants of generated clients begin calls, all of which are under way at once.
+macro_rules! begun {
+    ($($name:ident)::+, {$(
+        $service:literal $client:ident $server:ident {$($rpc:literal $constant:ident)+}
+    )+}) => {
+        #[test]
+        fn every_constant_begins_a_call() {
+            use user::$($name)::+::blocking as services;
+
+            let server = ttrpc_runtime::blocking::Server::builder();
+            $(let server = server.service(services::$server::new(crate::Nobody));)+
+            let client = crate::blocking(server.build().unwrap());
+            let ctx = ttrpc_runtime::Context::default();
+            let mut calls: Vec<(&str, Box<dyn FnOnce() -> crate::Error>)> = Vec::new();
+            $($(
+                let call = client.start(&ctx, services::$client::$constant, Default::default());
+                let expected = concat!($service, " does not implement ", $rpc);
+                calls.push((expected, Box::new(|| crate::told(call.wait()))));
+            )+)+
+            for (expected, error) in calls {
+                assert_eq!(error().into_status().message, expected);
+            }
+        }
+    };
+}
+
 fn told<T>(result: Result<T>) -> Error {
     match result {
         Ok(_) => panic!("nobody implements that"),

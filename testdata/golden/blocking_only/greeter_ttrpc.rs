@@ -25,6 +25,14 @@ pub mod blocking {
 
     #[allow(dead_code)]
     impl GreeterClient {
+        /// For [`start`](::ttrpc_runtime::blocking::Client::start).
+        ///
+        /// Greets one person by name.
+        pub const SAY_HELLO: ::ttrpc_runtime::blocking::Method<
+            ::ttrpc_runtime::codec::Protobuf,
+            super::super::greeter::HelloRequest,
+            super::super::greeter::HelloReply,
+        > = ::ttrpc_runtime::blocking::Method::new("greeter.v1.Greeter", "SayHello");
         /// A client that calls over the connection of `client`.
         pub fn new(client: ::ttrpc_runtime::blocking::Client) -> Self {
             Self { client }

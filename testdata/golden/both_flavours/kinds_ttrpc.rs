@@ -348,6 +348,24 @@ pub mod blocking {
 
     #[allow(dead_code)]
     impl KindsClient {
+        /// For [`start`](::ttrpc_runtime::blocking::Client::start).
+        pub const ECHO: ::ttrpc_runtime::blocking::Method<
+            ::ttrpc_runtime::codec::Protobuf,
+            super::super::kinds::Chunk,
+            super::super::kinds::Chunk,
+        > = ::ttrpc_runtime::blocking::Method::new("kinds.v1.Kinds", "Echo");
+        /// For [`start`](::ttrpc_runtime::blocking::Client::start).
+        pub const NOW: ::ttrpc_runtime::blocking::Method<
+            ::ttrpc_runtime::codec::Protobuf,
+            ::protobuf::well_known_types::empty::Empty,
+            ::protobuf::well_known_types::timestamp::Timestamp,
+        > = ::ttrpc_runtime::blocking::Method::new("kinds.v1.Kinds", "Now");
+        /// For [`start`](::ttrpc_runtime::blocking::Client::start).
+        pub const LENGTH: ::ttrpc_runtime::blocking::Method<
+            ::ttrpc_runtime::codec::Protobuf,
+            ::protobuf::well_known_types::wrappers::StringValue,
+            ::protobuf::well_known_types::wrappers::UInt64Value,
+        > = ::ttrpc_runtime::blocking::Method::new("kinds.v1.Kinds", "Length");
         /// A client that calls over the connection of `client`.
         pub fn new(client: ::ttrpc_runtime::blocking::Client) -> Self {
             Self { client }

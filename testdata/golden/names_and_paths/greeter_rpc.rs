@@ -113,6 +113,14 @@ pub mod blocking {
 
     #[allow(dead_code)]
     impl RpcGreeterClient {
+        /// For [`start`](::toolkit::ttrpc::blocking::Client::start).
+        ///
+        /// Greets one person by name.
+        pub const SAY_HELLO: ::toolkit::ttrpc::blocking::Method<
+            ::toolkit::ttrpc::codec::Protobuf,
+            super::super::protos::greeter::HelloRequest,
+            super::super::protos::greeter::HelloReply,
+        > = ::toolkit::ttrpc::blocking::Method::new("greeter.v1.Greeter", "SayHello");
         /// A client that calls over the connection of `client`.
         pub fn new(client: ::toolkit::ttrpc::blocking::Client) -> Self {
             Self { client }

@@ -30,6 +30,8 @@ use crate::transport::{explain, socket_addr};
 /// is noticed by the next call, unless there is a
 /// [`reader_thread`](ClientBuilder::reader_thread).
 ///
+/// One thread can have several calls under way, by [`start`](Self::start).
+///
 /// ```no_run
 /// use ttrpc_runtime::blocking::Client;
 ///
@@ -38,7 +40,7 @@ use crate::transport::{explain, socket_addr};
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    calls: Calls,
+    pub(super) calls: Calls,
 }
 
 impl Client {

@@ -7,7 +7,8 @@
 //! [`Listener`](crate::Listener) are the same for both.
 //!
 //! ```text
-//!  client, server, service, streaming, interceptor     what users see
+//!  client, pending, server, service, streaming,        what users see
+//!  interceptor
 //!       |                         |
 //!  park: a thread waits           |   host: a server's connection
 //!       |                         |   hub: the thread that watches them
@@ -21,6 +22,7 @@ mod host;
 mod hub;
 mod interceptor;
 mod park;
+mod pending;
 mod pool;
 mod server;
 mod service;
@@ -28,6 +30,7 @@ mod streaming;
 
 pub use self::client::{Client, ClientBuilder};
 pub use self::interceptor::{Body, Interceptor, Invocation, Next};
+pub use self::pending::{Method, Pending};
 pub(crate) use self::pool::spawn;
 pub use self::server::{Server, ServerBuilder};
 pub use self::service::{Call, Reply, Service, unimplemented};

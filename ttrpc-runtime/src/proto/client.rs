@@ -223,6 +223,15 @@ impl<S: Default> Connection<S> {
         }
     }
 
+    /// The next thing that has taken too long, unless what has come counts first.
+    fn expire(&mut self, now: Instant) -> Result<Option<Expired>> {
+        #[cfg(feature = "blocking")]
+        if self.link.catches_up {
+            return Ok(None);
+        }
+        self.link.expire(now)
+    }
+
     /// Ends a stream because the server has.
     fn end_by_server(&mut self, id: StreamId, kind: CallKind, end: End) -> Step<S> {
         if kind.client_streams() {
@@ -345,7 +354,7 @@ impl<S: Default> Endpoint for Connection<S> {
 
     fn poll(&mut self, now: Instant, _: &mut Option<server::Call>) -> Result<Option<Event<'_, S>>> {
         let step = loop {
-            let step = if let Some(expired) = self.link.expire(now)? {
+            let step = if let Some(expired) = self.expire(now)? {
                 match expired {
                     Expired::Deadline(id) => self.end_at_once(id, Error::timeout(), true),
                     Expired::Stalled(id) => {

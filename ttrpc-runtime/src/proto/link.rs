@@ -49,6 +49,9 @@ pub struct Link<S> {
     /// Whether somebody reads at this moment.
     #[cfg(feature = "blocking")]
     being_read: bool,
+    /// Whether what has come is handled as if no time had passed.
+    #[cfg(feature = "blocking")]
+    pub(super) catches_up: bool,
 }
 
 /// What is waited for before the next frame can be looked at.
@@ -81,6 +84,8 @@ impl<S: Default> Link<S> {
             draining: false,
             #[cfg(feature = "blocking")]
             being_read: false,
+            #[cfg(feature = "blocking")]
+            catches_up: false,
         }
     }
 
@@ -96,6 +101,19 @@ impl<S: Default> Link<S> {
     #[cfg(feature = "blocking")]
     pub(crate) fn set_being_read(&mut self, being_read: bool) {
         self.being_read = being_read;
+    }
+
+    /// Whether something has run out of time by now.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_late(&self) -> bool {
+        let any = self.next.is_some() || self.deadlines.first().is_some();
+        any && self.timeout().is_some_and(|at| at <= crate::clock::now())
+    }
+
+    /// Begins to handle what has come as if no time had passed, or has done that.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn set_catching_up(&mut self, catches_up: bool) {
+        self.catches_up = catches_up;
     }
 
     /// Takes what was read of a large frame, or of what was expected to be one.
@@ -288,7 +306,7 @@ impl<S: Default> Link<S> {
     }
 
     /// Whether bytes may be read, as far as full inboxes go.
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(crate) fn is_stalled(&self) -> bool {
         matches!(self.next, Some((Next::Reader(_), _)))
     }
 

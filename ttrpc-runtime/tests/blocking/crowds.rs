@@ -16,7 +16,7 @@ use crate::peer::Peer;
 use crate::support::{Calls, Custom, Pair, bytes, number, patiently, within};
 
 /// The next of some numbers without pattern.
-fn random(state: &mut u64) -> u64 {
+pub fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;

@@ -11,6 +11,7 @@ mod doors;
 mod ends;
 mod faults;
 mod peer;
+mod pending;
 mod slow;
 mod streams;
 mod support;

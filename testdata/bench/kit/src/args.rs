@@ -45,6 +45,8 @@ pub struct Args {
     pub conns: usize,
     /// Calls, or streams, at once on each connection.
     pub inflight: usize,
+    /// Whether each call has a thread of its own, also where one thread can make several.
+    pub thread_each: bool,
     /// Bytes in each payload.
     pub size: usize,
     /// Messages on each stream that goes one way.
@@ -79,6 +81,7 @@ impl Args {
             mode: Mode::Unary,
             conns: 1,
             inflight: 1,
+            thread_each: false,
             size: 64,
             messages: 0,
             seconds: 1.0,
@@ -100,6 +103,7 @@ impl Args {
                 "--mode" => parsed.mode = Mode::parse(&value).unwrap_or_else(|| wrong()),
                 "--conns" => parsed.conns = int(),
                 "--inflight" => parsed.inflight = int(),
+                "--thread-each" => parsed.thread_each = int() > 0,
                 "--size" => parsed.size = int(),
                 "--messages" => parsed.messages = int() as u64,
                 "--seconds" => parsed.seconds = real(),

@@ -25,6 +25,16 @@ pub trait Caller: Clone + Send + Sync + Sized + 'static {
     /// Makes a call; gives the size of the payload that came back.
     fn unary(&self, data: Bytes) -> usize;
 
+    /// Whether one thread makes several calls at once, by [`unary_each`](Self::unary_each);
+    /// otherwise there is a thread for each.
+    const HAS_PENDING: bool = false;
+
+    /// Makes the calls of several loads from this thread, one of each at a time, until
+    /// [`Lap::call`] says of each that it is enough.
+    fn unary_each(&self, _data: Bytes, _laps: Vec<Lap>) {
+        panic!("this implementation waits for each call")
+    }
+
     /// Receives a stream; counts each of its messages.
     fn server_stream(&self, _messages: u64, _size: usize, _lap: &mut Lap) -> u64 {
         panic!("this implementation has no streams")
@@ -108,24 +118,31 @@ fn connect<C: Caller>(args: &Args, conns: usize) -> Vec<C> {
     (0..conns).map(connect).collect()
 }
 
-/// A thread for each load; where there is one load, this one.
+/// A thread for each load, or for those of a connection if one thread can have several;
+/// where there is one thread, this one.
 fn load<C: Caller>(callers: &[C], args: &Args) {
-    if let ([caller], 1) = (callers, args.inflight) {
-        return run(caller, args, Lap::new(args));
+    let many = C::HAS_PENDING && args.mode == Mode::Unary && !args.thread_each;
+    let threads = if many { 1 } else { args.inflight };
+    if let ([caller], 1) = (callers, threads) {
+        return run(caller, args, args.inflight);
     }
     thread::scope(|scope| {
         for caller in callers {
-            for _ in 0..args.inflight {
+            for _ in 0..threads {
                 let thread = thread::Builder::new().stack_size(STACK);
-                let run = move || run(caller, args, Lap::new(args));
+                let run = move || run(caller, args, args.inflight / threads);
                 thread.spawn_scoped(scope, run).expect("no thread");
             }
         }
     });
 }
 
-fn run<C: Caller>(caller: &C, args: &Args, mut lap: Lap) {
+fn run<C: Caller>(caller: &C, args: &Args, loads: usize) {
     let data = args.payload();
+    if loads > 1 {
+        return caller.unary_each(data, (0..loads).map(|_| Lap::new(args)).collect());
+    }
+    let mut lap = Lap::new(args);
     match args.mode {
         Mode::Unary => loop {
             assert_eq!(caller.unary(data.clone()), args.size);

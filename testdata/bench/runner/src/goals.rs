@@ -9,6 +9,8 @@ pub struct Row {
     pub conns: usize,
     pub inflight: usize,
     pub size: usize,
+    /// Whether each call has a thread of its own: a row of those that have threads.
+    pub thread_each: bool,
     /// Whether `bench-quick` does it.
     pub quick: bool,
     /// What the two flavours are to reach.
@@ -43,6 +45,7 @@ const fn row(name: &'static str, mode: Mode, conns: usize, inflight: usize, size
         conns,
         inflight,
         size,
+        thread_each: false,
         quick: false,
         tokio: &[],
         blocking: &[],
@@ -131,7 +134,18 @@ pub const ROWS: &[Row] = &[
         blocking: &[goal(2.0, ASYNC)],
         ..row("bidi, 128 in flight", Mode::Bidi, 1, 128, 64)
     },
+    thread_each("unary 64 B, 16 in flight, a thread for each call", 16),
+    thread_each("unary 64 B, 128 in flight, a thread for each call", 128),
+    thread_each("unary 64 B, 1,024 in flight, a thread for each call", 1024),
 ];
+
+/// What a flavour of threads does with calls that each have one.
+const fn thread_each(name: &'static str, inflight: usize) -> Row {
+    Row {
+        thread_each: true,
+        ..row(name, Mode::Unary, 1, inflight, 64)
+    }
+}
 
 /// What a runtime on several threads is to reach against the one on one thread, where all
 /// CPUs are free.
@@ -167,12 +181,15 @@ impl Row {
 
     /// The arguments of both programs of a pair.
     pub fn args(&self) -> Vec<String> {
+        let thread_each = self.thread_each.then_some(["--thread-each", "1"]);
+        let thread_each = thread_each.into_iter().flatten();
         ["--mode", self.mode.name()]
             .map(str::to_owned)
             .into_iter()
             .chain(["--conns".to_owned(), self.conns.to_string()])
             .chain(["--inflight".to_owned(), self.inflight.to_string()])
             .chain(["--size".to_owned(), self.size.to_string()])
+            .chain(thread_each.map(str::to_owned))
             .collect()
     }
 }

@@ -33,9 +33,10 @@ fn cases(pair: Pair) -> Vec<Case> {
         stream("client stream 64 B", "client-stream"),
         Case::new("bidi 64 B, ping-pong", &["--mode", "bidi"], 2_000),
     ];
+    cases.push(Case::unary(64, 128));
     // Of threads in parallel it depends on how they happen to run.
     if pair.name != "ours-blocking" {
-        cases.extend([Case::unary(64, 128), bidi]);
+        cases.push(bidi);
     }
     cases
 }

@@ -113,6 +113,11 @@ impl Pair {
         self.name.starts_with("ours")
     }
 
+    /// Whether its calls can have a thread each; beside those, what all are compared with.
+    pub fn has_threads(&self) -> bool {
+        self.name.ends_with("blocking") || self.name == "raw"
+    }
+
     /// The same programs, of ours, as the README says how to make them smallest.
     pub fn smallest(&self) -> Option<Self> {
         let name = match self.name {

@@ -29,7 +29,9 @@ pub struct Measured {
 pub fn measure(row: &'static Row, pairs: &[Pair], plan: &Plan) -> Measured {
     let free = plan.cpus == Cpus::Free;
     let takes_part = |pair: &&Pair| {
-        (pair.streams || row.mode == bench_kit::Mode::Unary) && (free || !pair.multi_thread)
+        (pair.streams || row.mode == bench_kit::Mode::Unary)
+            && (free || !pair.multi_thread)
+            && (!row.thread_each || pair.has_threads())
     };
     let mut pairs: Vec<_> = pairs
         .iter()

@@ -76,6 +76,11 @@ fn instructions(pair: Pair, goals: Option<[f64; 2]>, figures: &mut Figures) -> O
             goals.map(|most| most[at]),
         );
     }
+    if pair.name.starts_with("ours-blocking") {
+        let counted = callgrind::per_call(pair, &Case::thread_each(64, 128))?;
+        let what = "instructions per call, 128 in flight, a thread for each, both sides";
+        figures.add(what, pair.name, counted.all, "", None);
+    }
     Ok(())
 }
 
@@ -101,6 +106,14 @@ impl Case {
         let args = ["--mode", "unary", "--size", &size, "--inflight", &flying];
         let name = format!("unary {size} B, {inflight} in flight");
         Self::new(&name, &args, if inflight == 1 { 2_000 } else { 6_400 })
+    }
+
+    /// The same where one thread could make all of them.
+    pub fn thread_each(size: usize, inflight: usize) -> Self {
+        let mut case = Self::unary(size, inflight);
+        case.name += ", a thread for each call";
+        case.args.extend(["--thread-each", "1"].map(str::to_owned));
+        case
     }
 
     /// The command that serves and calls in one process.

@@ -13,6 +13,10 @@ use crate::proto::Endpoint;
 /// A time that is nearer than this is waited for exactly: that of a socket is coarse.
 const NEAR: Duration = Duration::from_millis(25);
 
+/// So often is read what has come while nobody looked, at most: the time does not wait for a
+/// peer that never stops.
+const MOST_READS: usize = 64;
+
 impl<H: Host> Connection<H> {
     /// Runs something that feeds or answers a stream, until that is over.
     pub(in super::super) fn run(&self, id: StreamId, work: impl Future<Output = ()>) {
@@ -73,12 +77,38 @@ impl<H: Host> Connection<H> {
             return shared;
         }
         self.begin(&mut shared, false);
+        if shared.state.link().is_late() {
+            shared = self.catch_up(shared, after);
+        }
         let mut room = Self::begin_read(&mut shared);
         drop(shared);
         let read = self.read(&mut room, libc::MSG_DONTWAIT);
         shared = self.take_read(read, room, after);
         shared = self.handle(shared, after);
         self.give_up_reading(&mut shared, after);
+        shared
+    }
+
+    /// Handles what has come while nobody read, before what has run out of time by now: it may
+    /// have come before that.
+    #[cold]
+    fn catch_up<'a>(&'a self, mut shared: Guard<'a, H>, after: &mut After<'_, H>) -> Guard<'a, H> {
+        shared.state.link().set_catching_up(true);
+        for _ in 0..MOST_READS {
+            shared = self.handle(shared, after);
+            if !shared.state.endpoint.wants_read() {
+                break;
+            }
+            let mut room = Self::begin_read(&mut shared);
+            drop(shared);
+            let read = self.read(&mut room, libc::MSG_DONTWAIT);
+            let is_all = !matches!(read, Ok(Read::Some(_) | Read::Full(_)));
+            shared = self.take_read(read, room, after);
+            if is_all {
+                break;
+            }
+        }
+        shared.state.link().set_catching_up(false);
         shared
     }
 
@@ -114,7 +144,8 @@ impl<H: Host> Connection<H> {
         // What others have left to it is not left to what it may do next.
         shared = self.flush(shared, false, after);
         self.give_up_writing(&mut shared, after);
-        if until.is_some_and(|until| until <= Instant::now()) {
+        let unread = H::PASSES_ON && shared.reading == Reading::Free;
+        if !unread && until.is_some_and(|until| until <= Instant::now()) {
             shared = self.handle(shared, after);
             shared = self.flush(shared, false, after);
             self.give_up_writing(&mut shared, after);
@@ -168,6 +199,9 @@ impl<H: Host> Connection<H> {
         shared.writer_waits |= writes;
         if reads {
             shared.reader = Some(park::waker());
+            if H::PASSES_ON && shared.state.link().is_late() {
+                shared = self.catch_up(shared, &mut after);
+            }
         }
         loop {
             let mut was_full = false;

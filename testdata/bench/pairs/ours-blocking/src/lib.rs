@@ -4,6 +4,8 @@ mod protos {
     include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 }
 
+use std::collections::VecDeque;
+
 use bench_kit::{Lap, blocking::Caller, serving};
 use bytes::Bytes;
 use protos::bench::v1::{Amount, Payload};
@@ -57,19 +59,43 @@ pub fn serve(socket: String, ready: fn()) {
 }
 
 #[derive(Clone)]
-pub struct Ours(BenchClient);
+pub struct Ours {
+    client: Client,
+    bench: BenchClient,
+}
 
 impl Caller for Ours {
     type Held = (Sender<Payload>, Streaming<Payload>);
 
     fn connect(socket: &str) -> Self {
-        let client = Client::connect(format!("unix://{socket}").as_str());
-        Self(BenchClient::new(client.unwrap()))
+        let client = Client::connect(format!("unix://{socket}").as_str()).unwrap();
+        let bench = BenchClient::new(client.clone());
+        Self { client, bench }
     }
 
     fn unary(&self, data: Bytes) -> usize {
-        let reply = self.0.unary(&Context::new(), Payload { data });
+        let reply = self.bench.unary(&Context::new(), Payload { data });
         reply.unwrap().data.len()
+    }
+
+    const HAS_PENDING: bool = true;
+
+    fn unary_each(&self, data: Bytes, laps: Vec<Lap>) {
+        let request = Payload { data };
+        let begin = |lap| {
+            (
+                lap,
+                self.client
+                    .start(&Context::new(), BenchClient::UNARY, request.clone()),
+            )
+        };
+        let mut calls: VecDeque<_> = laps.into_iter().map(begin).collect();
+        while let Some((mut lap, oldest)) = calls.pop_front() {
+            assert_eq!(oldest.wait().unwrap().data.len(), request.data.len());
+            if lap.call() {
+                calls.push_back(begin(lap));
+            }
+        }
     }
 
     fn server_stream(&self, messages: u64, size: usize, lap: &mut Lap) -> u64 {
@@ -77,7 +103,7 @@ impl Caller for Ours {
             messages: messages as i64,
             size: size as i32,
         };
-        let replies = self.0.server_stream(&Context::new(), request);
+        let replies = self.bench.server_stream(&Context::new(), request);
         let mut count = 0;
         for reply in replies.unwrap() {
             assert_eq!(reply.unwrap().data.len(), size);
@@ -91,7 +117,7 @@ impl Caller for Ours {
         let request = Payload { data };
         let requests = (0..messages).map(move |_| request.clone());
         let requests = Streaming::from_iter(requests);
-        let reply = self.0.client_stream(&Context::new(), requests);
+        let reply = self.bench.client_stream(&Context::new(), requests);
         reply.unwrap().messages as u64
     }
 
@@ -119,7 +145,7 @@ impl Caller for Ours {
 impl Ours {
     fn open(&self) -> (Sender<Payload>, Streaming<Payload>) {
         let (sender, requests) = Streaming::channel(1);
-        let replies = self.0.bidi(&Context::new(), requests);
+        let replies = self.bench.bidi(&Context::new(), requests);
         (sender, replies.unwrap())
     }
 }
