@@ -234,11 +234,15 @@ impl<S: Default> Connection<S> {
 
     /// Ends a stream because the server has.
     fn end_by_server(&mut self, id: StreamId, kind: CallKind, end: End) -> Step<S> {
+        self.take_requests_back(id, kind);
+        self.end(id, end)
+    }
+
+    /// Some servers die of what follows their end.
+    fn take_requests_back(&mut self, id: StreamId, kind: CallKind) {
         if kind.client_streams() {
-            // Some servers die of what follows their end.
             self.link.take_back(id);
         }
-        self.end(id, end)
     }
 
     /// Ends a stream with an error: what waits to be received is not waited for. The server
@@ -277,10 +281,7 @@ impl<S: Default> Connection<S> {
         let kind = stream.kind;
         let end = match Response::read(&frame.data) {
             Some((None, at)) if !kind.server_streams() => {
-                if kind.client_streams() {
-                    // Some servers die of what follows their end.
-                    self.link.take_back(id);
-                }
+                self.take_requests_back(id, kind);
                 return self.end_with(id, || End::Reply(Slice::new(frame.take_data(), at)));
             }
             Some((None, at)) => {
