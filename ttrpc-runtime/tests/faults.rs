@@ -371,3 +371,25 @@ async fn a_reader_that_catches_up_in_between_gets_the_rest() {
         eager.count.load(Ordering::Relaxed)
     );
 }
+
+/// What came before what is no frame reaches whoever waits for it, as does the end.
+#[tokio::test]
+async fn a_message_right_before_garbage_is_received() {
+    use tokio::io::AsyncWriteExt;
+
+    const MESSAGE: &[u8] = &[0, 0, 0, 2, 0, 0, 0, 1, 3, 0, b'h', b'i'];
+    const GARBAGE: &[u8] = &[0xff; 10];
+    let (io, mut peer) = tokio::io::duplex(1000);
+    let client = Client::new(io);
+    let ctx = Context::new();
+    let replies = client.server_streaming(Raw, &ctx, "a.B", "C", Bytes::new());
+    let mut replies: Streaming<Bytes> = replies.await.unwrap();
+    let reader = tokio::spawn(async move { (replies.message().await, replies.message().await) });
+    // It waits by then.
+    tokio::task::yield_now().await;
+    peer.write_all(&[MESSAGE, GARBAGE].concat()).await.unwrap();
+    let received = tokio::time::timeout(Duration::from_secs(20), reader).await;
+    let (message, end) = received.expect("it waits for ever").unwrap();
+    assert_eq!(message.unwrap().unwrap(), "hi");
+    assert!(end.unwrap_err().is_protocol());
+}

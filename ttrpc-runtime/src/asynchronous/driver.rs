@@ -481,6 +481,8 @@ where
             let _ = poll_write(io, output, cx);
         }
         this.connection.fail(error);
+        // Those whom something had come for before that.
+        this.woken.run();
         Poll::Ready(outcome)
     }
 }
