@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 pub(crate) use self::slot::{Slot, Work};
 pub(crate) use self::state::State;
-pub(crate) use self::woken::Woken;
+pub(crate) use self::woken::{News, Woken};
 use crate::cancel::CancelOnDrop;
 #[cfg(feature = "blocking")]
 use crate::cancel::Cancelled;
@@ -73,6 +73,9 @@ pub(crate) trait Share: Send + Sync + 'static {
     /// Whether those who wait are threads, each of which can wait for one connection only.
     const THREADS: bool;
 
+    /// Counts what those who wait are told.
+    fn news(&self) -> &News;
+
     /// Does something with the connection, and sees to it that what this has queued is
     /// written and whoever drives the connection learns what it has to.
     fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<Self::End>) -> R) -> R;
@@ -88,15 +91,30 @@ pub(crate) trait Share: Send + Sync + 'static {
     fn spawn(&self, id: StreamId, work: BoxFuture<()>) -> Result<()>;
 }
 
+/// What was received on a stream.
+pub(crate) enum Taken {
+    /// Messages. Where more may come, whoever has polled waits for them already: it need not
+    /// poll again as long as [nothing has come](Streams::is_quiet) since this number.
+    Messages(Option<u64>),
+    /// The end, which comes once.
+    End(End),
+}
+
 /// The streams of a connection, whichever end it is.
 pub(crate) trait Streams: Send + Sync {
-    /// Waits for messages on a stream, or for its end, which comes once.
+    /// Waits for messages on a stream, or for its end.
     fn poll_receive(
         &self,
         id: StreamId,
         into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<End>>;
+    ) -> Poll<Taken>;
+
+    /// Whether nothing has come since the number that came with the last messages; then it is
+    /// as if it had been polled.
+    fn is_quiet(&self, _: StreamId, _since: u64) -> bool {
+        false
+    }
 
     /// Sends messages once there is room for one.
     fn poll_send(
@@ -125,12 +143,22 @@ impl<S: Share> Streams for S {
         id: StreamId,
         into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<End>> {
-        let received = self.with_state(Flush::No, |state| state.poll_receive(id, into, cx));
+    ) -> Poll<Taken> {
+        // Before the lock: what has come by then is not what is to come.
+        let since = self.news().count();
+        let received = self.with_state(Flush::No, |state| state.poll_receive(id, into, since, cx));
         if received.is_pending() {
             self.waits(Some(id));
         }
         received
+    }
+
+    fn is_quiet(&self, id: StreamId, since: u64) -> bool {
+        let quiet = self.news().count() == since;
+        if quiet {
+            self.waits(Some(id));
+        }
+        quiet
     }
 
     fn poll_send(
@@ -167,7 +195,7 @@ impl<S: Share> Streams for S {
             state.end_of(slot, &mut woken);
         };
         self.with_state(Flush::Together, finish);
-        woken.run();
+        woken.run(self.news());
         self.queued(id);
     }
 
@@ -178,7 +206,7 @@ impl<S: Share> Streams for S {
             state.end_of(slot, &mut woken);
         };
         self.with_state(Flush::Now, abandon);
-        woken.run();
+        woken.run(self.news());
     }
 
     fn is_threaded(&self) -> bool {
@@ -239,6 +267,7 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
         slot.map(|slot| {
             // The handler may have left the requests to somebody who still waits for them.
             if let Some(reader) = slot.and_then(|mut slot| slot.reader.take()) {
+                self.news().tell();
                 reader.wake();
             }
         })
@@ -255,7 +284,7 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
             state.link().discard();
             state.fail(error, &mut woken);
         });
-        woken.run();
+        woken.run(self.news());
     }
 }
 

@@ -11,6 +11,8 @@
 use std::fmt;
 use std::ops::BitOr;
 
+use crate::error::{Error, Result};
+
 /// Bytes of a frame's header.
 pub const HEADER_LEN: usize = 10;
 
@@ -146,6 +148,20 @@ impl Header {
             flags: Flags(flags),
         }
     }
+}
+
+/// The length of a frame's data around a payload, if that may be sent.
+pub(crate) fn sendable(payload: usize, frame: impl FnOnce(usize) -> usize) -> Result<usize> {
+    // A payload over the limit has no frame, whatever its envelope adds.
+    let len = if payload > MAX_DATA_LEN {
+        payload
+    } else {
+        frame(payload)
+    };
+    if len > MAX_DATA_LEN {
+        return Err(Error::too_large(len, MAX_DATA_LEN));
+    }
+    Ok(len)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use self::encoded::pump;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender};
 use crate::codec::{Codec, Encoded};
-use crate::connection::{BoxFuture, Streams};
+use crate::connection::{Taken, BoxFuture, Streams};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{End, Run};
@@ -265,6 +265,7 @@ impl<T> Streaming<T> {
         let wire = Wire {
             stream,
             waiting: first.map_or_else(VecDeque::new, waiting),
+            waits: None,
             next: next_of::<C, T>,
             cancelled: cancelled.map(Box::pin),
         };
@@ -356,10 +357,20 @@ struct Wire<T> {
     stream: StreamRef,
     /// What has been taken over from the connection.
     waiting: VecDeque<Run>,
+    /// Who waits for more since then: a waker, and the number of [`Taken::Messages`].
+    waits: Option<(Identity, u64)>,
     /// Decodes the next message of these, if there is one.
     next: fn(&mut VecDeque<Run>) -> Poll<Option<Result<T>>>,
     /// The cancellation of the caller's context.
     cancelled: Option<Pin<Box<Cancelled>>>,
+}
+
+/// What tells a waker from others, as long as there is one like it.
+type Identity = (usize, usize);
+
+fn identity(waker: &Waker) -> Identity {
+    let vtable = std::ptr::from_ref(waker.vtable());
+    (waker.data().addr(), vtable.addr())
 }
 
 /// A message that waits, alone.
@@ -392,10 +403,18 @@ impl<T> Wire<T> {
                 }
             }
             let StreamRef { streams, id } = &self.stream;
+            match self.waits {
+                Some((who, since)) if who == identity(cx.waker()) && streams.is_quiet(*id, since) => {
+                    return Poll::Pending;
+                }
+                _ => {}
+            }
             match ready!(streams.poll_receive(*id, &mut self.waiting, cx)) {
-                None => {}
-                Some(End::Closed | End::Reply(_)) => return Poll::Ready(None),
-                Some(End::Failed(error)) => return Poll::Ready(Some(Err(error))),
+                Taken::Messages(since) => {
+                    self.waits = since.map(|since| (identity(cx.waker()), since));
+                }
+                Taken::End(End::Closed | End::Reply(_)) => return Poll::Ready(None),
+                Taken::End(End::Failed(error)) => return Poll::Ready(Some(Err(error))),
             }
         }
     }

@@ -393,3 +393,61 @@ async fn a_message_right_before_garbage_is_received() {
     assert_eq!(message.unwrap().unwrap(), "hi");
     assert!(end.unwrap_err().is_protocol());
 }
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Whoever took a message waits for the next one already. What tells of that may be used up by
+/// the time it is asked for, and another one may ask then.
+#[tokio::test]
+async fn a_reader_that_was_told_while_it_did_something_else_finds_what_has_come() {
+    use tokio::io::AsyncWriteExt;
+
+    const MESSAGE: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 1, 3, 0, b'x'];
+    let (io, mut peer) = tokio::io::duplex(1000);
+    let client = Client::new(io);
+    let ctx = Context::new();
+    let replies = client.server_streaming(Raw, &ctx, "a.B", "C", Bytes::new());
+    let mut replies: Streaming<Bytes> = replies.await.unwrap();
+    let counts = [(); 2].map(|()| Arc::<Count>::default());
+    let wakers = [0, 1].map(|n| Waker::from(Arc::clone(&counts[n])));
+    let woken = |n: usize| counts[n].0.swap(0, Ordering::Relaxed);
+    let mut poll = |n: usize| {
+        let mut cx = TaskContext::from_waker(&wakers[n]);
+        let message = Pin::new(&mut replies).poll_next(&mut cx);
+        message.map(|message| message.unwrap().unwrap())
+    };
+    let come = Poll::Ready(Bytes::from_static(b"x"));
+    let mut send = async || {
+        peer.write_all(MESSAGE).await.unwrap();
+        // The connection's task has run by then.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    send().await;
+    assert_eq!(poll(0), come);
+    assert_eq!(poll(0), Poll::Pending);
+    send().await;
+    assert_eq!(woken(0), 1);
+    assert_eq!(poll(0), come);
+    // It is told at once of the next one, does not ask, and asks later.
+    send().await;
+    assert_eq!(woken(0), 1);
+    assert_eq!(poll(0), come);
+    // Another one asks, and is the one that is told.
+    assert_eq!(poll(1), Poll::Pending);
+    send().await;
+    assert_eq!((woken(0), woken(1)), (0, 1));
+    assert_eq!(poll(0), come);
+    assert_eq!(poll(0), Poll::Pending);
+    // It is told of the end, too.
+    drop(peer);
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(woken(0), 1);
+}

@@ -20,7 +20,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Sleep;
 
 use crate::connection::{
-    BoxFuture, Flush, MAX_SLICES, SCRATCH, Share, Slot, State, Woken, Work, end_of_input,
+    BoxFuture, Flush, MAX_SLICES, News, SCRATCH, Share, Slot, State, Woken, Work, end_of_input,
 };
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -38,6 +38,7 @@ const MORE_CALLS: usize = 7;
 /// A connection that a task drives.
 pub(crate) struct Connection<E> {
     shared: Mutex<Shared<E>>,
+    news: News,
 }
 
 struct Shared<E> {
@@ -89,6 +90,7 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
                 asleep: false,
                 direct: socket.map(|socket| Box::new(Direct { socket, left })),
             }),
+            news: News::default(),
         })
     }
 
@@ -127,7 +129,7 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         let direct = shared.direct.take();
         drop(shared);
         drop((driver, direct));
-        woken.run();
+        woken.run(&self.news);
     }
 
     /// Why the connection has ended, once it has.
@@ -139,6 +141,10 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
 impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
     type End = E;
     const THREADS: bool = false;
+
+    fn news(&self) -> &News {
+        &self.news
+    }
 
     fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<E>) -> R) -> R {
         let mut shared = self.lock();
@@ -200,8 +206,7 @@ pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
     /// What is being written.
     output: Output,
     /// Whether its runtime has several threads. Such a one runs what a task has woken right
-    /// after that task, before all others that are ready and would have something to write, too;
-    /// a runtime of one thread puts it behind them.
+    /// after that task, and not behind all that are ready and would have something to write, too.
     several_threads: bool,
     /// Whether it has let those run for whom it was woken to write.
     let_others_run: bool,
@@ -270,7 +275,7 @@ where
                         .map_while(|place| endpoint.next_call(place).then_some(()));
                     let come = come.count();
                     drop(shared);
-                    woken.run();
+                    woken.run(&connection.news);
                     let more = more.iter_mut().take(come).filter_map(Option::take);
                     std::iter::once(call)
                         .chain(more)
@@ -289,7 +294,7 @@ where
             }
             if !output.is_empty() && !blocked {
                 drop(shared);
-                woken.run();
+                woken.run(&connection.news);
                 let written = poll_write(io, output, cx)?;
                 blocked = written.is_pending();
                 shared = connection.lock();
@@ -302,7 +307,7 @@ where
                 let link = shared.state.link();
                 let body = link.take_body();
                 drop(shared);
-                woken.run();
+                woken.run(&connection.news);
                 let received;
                 (shared, received) = poll_read(connection, io, body, cx);
                 if let Poll::Ready(len) = received? {
@@ -312,7 +317,7 @@ where
                 }
             } else {
                 drop(shared);
-                woken.run();
+                woken.run(&connection.news);
                 if reads {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -328,7 +333,7 @@ where
                 // Those that were woken before may have nothing to send any more.
                 if shared.state.wake_senders(woken) {
                     drop(shared);
-                    woken.run();
+                    woken.run(&connection.news);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -482,7 +487,7 @@ where
         }
         this.connection.fail(error);
         // Those whom something had come for before that.
-        this.woken.run();
+        this.woken.run(&this.connection.news);
         Poll::Ready(outcome)
     }
 }

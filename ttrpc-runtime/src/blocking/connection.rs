@@ -27,7 +27,7 @@ use socket2::SockRef;
 pub(super) use self::bytes::Read;
 use self::followers::Followers;
 use super::park;
-use crate::connection::{BoxFuture, Flush, Share, Slot, State, Woken};
+use crate::connection::{BoxFuture, Flush, News, Share, Slot, State, Woken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Endpoint, Output, server};
@@ -97,6 +97,7 @@ pub(super) struct Connection<H: Host> {
     pub(super) socket: OwnedFd,
     pub(super) host: H,
     shared: Mutex<Shared<H>>,
+    news: News,
     /// What `blocked` was when it last changed, for those without the lock.
     is_blocked: AtomicBool,
 }
@@ -152,7 +153,7 @@ impl<H: Host> After<'_, H> {
     }
 
     fn run_all(&mut self) {
-        self.woken.run();
+        self.woken.run(&self.connection.news);
         if let Some(error) = self.ended.take() {
             self.connection.host.ended(&error);
         }
@@ -173,6 +174,7 @@ impl<H: Host> Connection<H> {
             socket,
             host,
             is_blocked: AtomicBool::new(false),
+            news: News::default(),
             shared: Mutex::new(Shared {
                 state: State::new(endpoint),
                 reading: Reading::Free,
@@ -410,6 +412,10 @@ impl<H: Host> Connection<H> {
 impl<H: Host> Share for Connection<H> {
     type End = H::End;
     const THREADS: bool = true;
+
+    fn news(&self) -> &News {
+        &self.news
+    }
 
     fn with_state<R>(&self, flush: Flush, f: impl FnOnce(&mut State<H::End>) -> R) -> R {
         let after = self.after();

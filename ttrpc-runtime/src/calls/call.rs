@@ -11,6 +11,7 @@ use std::task::{Wake, Waker};
 use super::OpenConnection;
 use crate::cancel::Cancelled;
 use crate::codec::Codec;
+use crate::connection::Taken;
 use crate::envelope::Slice;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -124,9 +125,9 @@ impl Future for OpenCall<'_> {
         let end = ready!(asks.poll_receive(this.id, &mut messages, cx));
         this.ended = true;
         Poll::Ready(match end {
-            Some(End::Reply(payload)) => Ok(payload),
-            Some(End::Failed(error)) => Err(error),
-            Some(End::Closed) | None => {
+            Taken::End(End::Reply(payload)) => Ok(payload),
+            Taken::End(End::Failed(error)) => Err(error),
+            Taken::End(End::Closed) | Taken::Messages(_) => {
                 Err(Error::protocol("the server ended the call without a reply"))
             }
         })

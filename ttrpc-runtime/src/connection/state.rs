@@ -6,10 +6,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::senders::Senders;
-use super::{Slot, Woken};
+use super::{Slot, Taken, Woken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{Batch, End, Endpoint, Event, Link, Received, Run, Size, StreamRoom, server};
+use crate::proto::{Batch, Endpoint, Event, Link, Received, Run, Size, StreamRoom, server};
 
 thread_local! {
     /// Room for the streams of a connection that was idle before.
@@ -176,18 +176,21 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         &mut self,
         id: StreamId,
         into: &mut VecDeque<Run>,
+        since: u64,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<End>> {
+    ) -> Poll<Taken> {
+        let waits = |slot: &mut Slot| match &mut slot.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        };
         match self.endpoint.receive(id, into) {
-            Received::Messages => Poll::Ready(None),
-            Received::End(end) => Poll::Ready(Some(end)),
+            Received::Messages => {
+                let open = self.link().slot_of_open(id);
+                Poll::Ready(Taken::Messages(open.map(waits).map(|()| since)))
+            }
+            Received::End(end) => Poll::Ready(Taken::End(end)),
             Received::Nothing => {
-                if let Some(slot) = self.link().slot(id) {
-                    match &mut slot.reader {
-                        Some(reader) => reader.clone_from(cx.waker()),
-                        none => *none = Some(cx.waker().clone()),
-                    }
-                }
+                self.link().slot(id).map(waits);
                 Poll::Pending
             }
         }

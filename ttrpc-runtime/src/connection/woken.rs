@@ -1,8 +1,25 @@
 //! What a change of a connection leaves to be done without its lock.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 use super::Slot;
+
+/// How often somebody was woken on a connection. Whoever has left a waker with a stream knows
+/// by it, without the lock, that the waker is still there: nothing has come since.
+#[derive(Default)]
+pub(crate) struct News(AtomicU64);
+
+impl News {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// To be said before somebody is woken who may look by this whether anything has come.
+    pub(super) fn tell(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
 
 /// What is to be done once the lock is free: to wake whoever waited, and to drop what
 /// may do anything when it is dropped.
@@ -49,7 +66,15 @@ impl Woken {
     }
 
     /// Does it, now that the lock is free.
-    pub(crate) fn run(&mut self) {
+    #[inline]
+    pub(crate) fn run(&mut self, news: &News) {
+        if self.first.is_some() || self.more.is_some() {
+            self.run_all(news);
+        }
+    }
+
+    fn run_all(&mut self, news: &News) {
+        news.tell();
         if let Some(first) = self.first.take() {
             first.wake();
         }

@@ -1,10 +1,9 @@
 //! Messages that are queued together.
 
-use super::link::sendable;
 use super::output::{Data, Output, Size};
 use crate::codec::Payload;
 use crate::error::Result;
-use crate::frame::{Flags, MessageType, StreamId};
+use crate::frame::{Flags, MessageType, StreamId, sendable};
 
 /// Messages of one stream, as the frames that they are sent as: to encode them takes no
 /// connection, and to queue them is one step.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::decoder::{Frame, Incoming};
 use super::inbox::Run;
-use super::link::{Expired, Link, sendable};
+use super::link::{Expired, Link};
 use super::output::Data;
 use super::server::{self, stalled};
 use super::stream::{CallKind, End, Received, Receiving, Stream};
@@ -16,7 +16,7 @@ use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
 use crate::envelope::{RequestHead, Response, Slice};
 use crate::error::{Error, Result};
-use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
+use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId, sendable};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 

@@ -12,7 +12,7 @@ use super::inbox::Run;
 use super::output::{Output, Size};
 use super::stream::{CallKind, End, Received, Receiving, Stream, Streams};
 use crate::error::{Error, Result};
-use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
+use crate::frame::{Flags, Header, MessageType, StreamId};
 use crate::limits::Limits;
 use crate::timers::Timers;
 
@@ -223,6 +223,12 @@ impl<S: Default> Link<S> {
     /// What the driver keeps with a stream, unless that is gone.
     pub fn slot(&mut self, id: StreamId) -> Option<&mut S> {
         self.streams.get_mut(id).map(|stream| &mut stream.slot)
+    }
+
+    /// The same, unless all has been received that can come on the stream.
+    pub(crate) fn slot_of_open(&mut self, id: StreamId) -> Option<&mut S> {
+        let stream = self.streams.get_mut(id)?;
+        matches!(stream.receiving, Receiving::Open).then_some(&mut stream.slot)
     }
 
     /// Whether bytes wait that nobody has taken to write them.
@@ -478,18 +484,4 @@ pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<I
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
-}
-
-/// The length of a frame's data around a payload, if that may be sent.
-pub(super) fn sendable(payload: usize, frame: impl FnOnce(usize) -> usize) -> Result<usize> {
-    // A payload over the limit has no frame, whatever its envelope adds.
-    let len = if payload > MAX_DATA_LEN {
-        payload
-    } else {
-        frame(payload)
-    };
-    if len > MAX_DATA_LEN {
-        return Err(Error::too_large(len, MAX_DATA_LEN));
-    }
-    Ok(len)
 }

@@ -11,14 +11,14 @@ pub use self::call::Call;
 use self::fresh::Fresh;
 use super::decoder::{Frame, Incoming};
 use super::inbox::Run;
-use super::link::{Expired, Link, sendable};
+use super::link::{Expired, Link};
 use super::output::Data;
 use super::stream::{CallKind, End, Received, Receiving};
 use super::{Endpoint, Event, Step};
 use crate::codec::Payload;
 use crate::envelope::{self, TimeIsUp};
 use crate::error::{Error, Result};
-use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId};
+use crate::frame::{Flags, Header, MAX_DATA_LEN, MessageType, StreamId, sendable};
 use crate::limits::Limits;
 use crate::status::Status;
 
@@ -26,8 +26,8 @@ use crate::status::Status;
 #[derive(Debug)]
 pub struct Connection<S> {
     link: Link<S>,
-    /// The highest id seen: a new one has to be higher.
-    last_id: Option<StreamId>,
+    /// The highest id seen, or none, which is 0: a new one has to be higher.
+    last_id: StreamId,
     /// Frames for streams that do not exist.
     strays: u32,
     /// Streams that this end has ended and the client has not: data that was under way
@@ -41,7 +41,7 @@ impl<S: Default> Connection<S> {
     pub fn new(limits: impl Into<Arc<Limits>>) -> Self {
         Self {
             link: Link::new(limits.into()),
-            last_id: None,
+            last_id: StreamId::new(0),
             strays: 0,
             ended_early: Vec::new(),
             fresh: None,
@@ -231,12 +231,13 @@ impl<S: Default> Connection<S> {
                 "stream id {id} is not odd, as those of a client are"
             )));
         }
-        if let Some(last) = self.last_id.filter(|last| id <= *last) {
+        let last = self.last_id;
+        if id <= last {
             return Err(Status::invalid_argument(format!(
                 "stream id {id} does not follow {last}: ids have to grow"
             )));
         }
-        self.last_id = Some(id);
+        self.last_id = id;
         Ok(())
     }
 
@@ -299,7 +300,7 @@ impl<S: Default> Connection<S> {
             && !self.link.is_draining()
             && self.link.has_reply_room();
         // Nothing has come since, or they would have streams.
-        self.last_id.filter(|_| takes_more)?.next()
+        self.last_id.next().filter(|_| takes_more)
     }
 
     fn on_data(&mut self, frame: &mut Frame, now: Instant) -> Result<Step<S>> {
@@ -414,7 +415,7 @@ impl<S: Default> Endpoint for Connection<S> {
         call.request.put_data(frame.data);
         (call.id, call.kind, call.deadline) = (id, CallKind::Unary, None);
         self.fresh.iter_mut().for_each(Fresh::add);
-        self.last_id = Some(id);
+        self.last_id = id;
         self.strays = self.strays.saturating_sub(1);
         true
     }

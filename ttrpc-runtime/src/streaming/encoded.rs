@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Source, StreamRef, Streaming, cut_short};
 use crate::codec::{Codec, Encoded, Payload, to_bytes};
-use crate::connection::{BoxFuture, Flush, Streams};
+use crate::connection::{BoxFuture, Flush, Streams, Taken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Batch, End, Run};
@@ -239,14 +239,14 @@ impl Streams for Relay {
         _: StreamId,
         into: &mut VecDeque<Run>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<End>> {
+    ) -> Poll<Taken> {
         Poll::Ready(match ready!(self.lock().poll_message(cx)) {
             Some(Ok(message)) => {
                 into.push_back(Run::one(message));
-                None
+                Taken::Messages(None)
             }
-            Some(Err(error)) => Some(End::Failed(error)),
-            None => Some(End::Closed),
+            Some(Err(error)) => Taken::End(End::Failed(error)),
+            None => Taken::End(End::Closed),
         })
     }
 

@@ -89,7 +89,7 @@ impl Streams for Noted {
         _: StreamId,
         _: &mut VecDeque<Run>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<End>> {
+    ) -> Poll<Taken> {
         Poll::Pending
     }
 
