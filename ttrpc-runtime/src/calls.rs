@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Waker};
 
-use self::call::OpenCall;
+use self::call::{OpenCall, Opened};
 #[cfg(feature = "blocking")]
 pub(crate) use self::pending::Pending;
 #[cfg(feature = "blocking")]
@@ -127,8 +127,9 @@ impl Calls {
                     // By whoever is to wait for the reply, which saves a look whether that has
                     // come.
                     none => {
-                        let (connection, reader) = (connection.clone(), Some(cx.waker()));
-                        none.insert(self.open(connection, ctx, rpc, Some(&encoded), reader)?)
+                        let reader = Some(cx.waker());
+                        let opened = self.open(&connection, ctx, rpc, Some(&encoded), reader)?;
+                        none.insert(OpenCall::new(connection.clone(), opened, true))
                     }
                 };
                 Pin::new(call).poll(cx)
@@ -163,7 +164,7 @@ impl Calls {
         }
         let connection = self.connection().await?;
         let encoded = Encoded::<C, Req>::new(&request);
-        let call = self.open(connection, ctx, rpc, Some(&encoded), None)?;
+        let call = self.begin(connection, ctx, rpc, Some(&encoded))?;
         Ok(call.into_replies::<C, Rep>())
     }
 
@@ -190,7 +191,7 @@ impl Calls {
             self.intercept(ctx, rpc, body).await?.into_one()?.into()
         } else {
             let connection = self.connection().await?;
-            let call = self.open(connection, ctx, rpc, None, None)?;
+            let call = self.begin(connection, ctx, rpc, None)?;
             call.fed_by::<C, Req>(requests).await?
         };
         Ok(C::decode_slice(reply)?)
@@ -223,7 +224,7 @@ impl Calls {
             return Ok(replies.into_stream().decoded::<C, Rep>());
         }
         let connection = self.connection().await?;
-        let call = self.open(connection, ctx, rpc, None, None)?;
+        let call = self.begin(connection, ctx, rpc, None)?;
         call.feed::<C, Req>(requests)?;
         Ok(call.into_replies::<C, Rep>())
     }
@@ -262,7 +263,7 @@ impl Calls {
         let connection = self.connection().await?;
         let payload = request.as_ref().map(|request| request as &dyn Payload);
         let rpc = Rpc::new(&service, &method, kind);
-        let call = self.open(connection, &ctx, rpc, payload, None)?;
+        let call = self.begin(connection, &ctx, rpc, payload)?;
         Ok(match kind {
             CallKind::Unary => Body::One(call.await?.into_bytes()),
             CallKind::ClientStreaming => {
@@ -285,15 +286,32 @@ impl Calls {
         }
     }
 
-    /// Opens a call; with a waker, for whoever polls and waits for its reply from now on.
-    fn open<'a>(
+    /// Opens a call that nobody waits for yet.
+    fn begin<'a>(
         &self,
         connection: Cow<'a, OpenConnection>,
         ctx: &Context,
         rpc: Rpc<'_>,
         request: Option<&dyn Payload>,
-        reader: Option<&Waker>,
     ) -> Result<OpenCall<'a>> {
+        let opened = self.open(&connection, ctx, rpc, request, None)?;
+        let call = OpenCall::new(connection, opened, false);
+        #[cfg(feature = "blocking")]
+        if rpc.kind.client_streams() {
+            call.give_up_with(&self.inner.settings.apply(ctx));
+        }
+        Ok(call)
+    }
+
+    /// Opens a call; with a waker, for whoever polls and waits for its reply from now on.
+    fn open(
+        &self,
+        connection: &OpenConnection,
+        ctx: &Context,
+        rpc: Rpc<'_>,
+        request: Option<&dyn Payload>,
+        reader: Option<&Waker>,
+    ) -> Result<Opened> {
         let ctx = self.inner.settings.apply(ctx);
         if ctx.is_cancelled() {
             return Err(Error::cancelled());
@@ -306,18 +324,8 @@ impl Calls {
             metadata: ctx.metadata(),
             request,
         };
-        let call = OpenCall {
-            id: connection.asks().open(&call, reader)?,
-            connection,
-            cancelled: ctx.watch(),
-            waits: reader.is_some(),
-            ended: false,
-        };
-        #[cfg(feature = "blocking")]
-        if rpc.kind.client_streams() {
-            call.give_up_with(&ctx);
-        }
-        Ok(call)
+        let id = connection.asks().open(&call, reader)?;
+        Ok((id, ctx.watch().map(Box::new)))
     }
 }
 

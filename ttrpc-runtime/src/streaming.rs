@@ -260,14 +260,14 @@ impl<T> Streaming<T> {
     pub(crate) fn from_wire<C: Codec<T>>(
         stream: StreamRef,
         first: Option<Bytes>,
-        cancelled: Option<Cancelled>,
+        cancelled: Option<Box<Cancelled>>,
     ) -> Self {
         let wire = Wire {
             stream,
             waiting: first.map_or_else(VecDeque::new, waiting),
             waits: None,
             next: next_of::<C, T>,
-            cancelled: cancelled.map(Box::pin),
+            cancelled: cancelled.map(Box::into_pin),
         };
         Self {
             source: Source::Wire(wire),

@@ -18,19 +18,36 @@ use crate::frame::StreamId;
 use crate::proto::End;
 use crate::streaming::{StreamRef, Streaming};
 
+/// What a call is when it has been opened: its stream, and its context's cancellation.
+pub(super) type Opened = (StreamId, Option<Box<Cancelled>>);
+
 /// A call that has been made; as a future, its single reply. Dropping it gives it up.
 pub(super) struct OpenCall<'a> {
     /// Open while the call is being made, even if the client is dropped meanwhile.
-    pub(super) connection: Cow<'a, OpenConnection>,
-    pub(super) id: StreamId,
-    pub(super) cancelled: Option<Cancelled>,
+    connection: Cow<'a, OpenConnection>,
+    id: StreamId,
+    cancelled: Option<Box<Cancelled>>,
     /// Whether whoever polls for the first time waits already.
-    pub(super) waits: bool,
+    waits: bool,
     /// Whether nothing is left of it.
-    pub(super) ended: bool,
+    ended: bool,
 }
 
-impl OpenCall<'_> {
+impl<'a> OpenCall<'a> {
+    pub(super) fn new(
+        connection: Cow<'a, OpenConnection>,
+        (id, cancelled): Opened,
+        waits: bool,
+    ) -> Self {
+        Self {
+            connection,
+            id,
+            cancelled,
+            waits,
+            ended: false,
+        }
+    }
+
     fn stream(&self) -> StreamRef {
         StreamRef {
             streams: Arc::clone(&self.connection.0.0).streams(),

@@ -65,7 +65,7 @@ impl Calls {
             return Ok(Call::Replied(reply.into_one()?.into()));
         }
         let connection = Cow::Owned(self.connection().await?.into_owned());
-        let call = self.open(connection, ctx, rpc, Some(request), None)?;
+        let call = self.begin(connection, ctx, rpc, Some(request))?;
         Ok(Call::Open(call))
     }
 }
