@@ -451,3 +451,26 @@ async fn a_reader_that_was_told_while_it_did_something_else_finds_what_has_come(
     tokio::time::sleep(Duration::from_millis(10)).await;
     assert_eq!(woken(0), 1);
 }
+
+/// A server that answers and goes away has answered, also where the client finds that out as it
+/// writes the next request.
+#[tokio::test]
+async fn a_reply_counts_though_the_server_has_gone_by_the_next_request() {
+    use std::io::Write;
+
+    const REPLY: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 1, 2, 0, 0x12, 2, b'h', b'i'];
+    let path = socket("gone");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let client = Client::connect(&path).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let other = client.clone();
+    let first = tokio::spawn(async move { call(&other, "Never", Bytes::new()).await });
+    // It waits by then.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    peer.write_all(REPLY).unwrap();
+    drop(peer);
+    let second = call(&client, "Echo", Bytes::new()).await;
+    assert_eq!(first.await.unwrap().unwrap(), "hi");
+    second.unwrap_err();
+}

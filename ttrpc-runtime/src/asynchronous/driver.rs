@@ -7,20 +7,20 @@
 //! could leave with it.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::os::unix::net::UnixStream;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use bytes::BufMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Sleep;
 
+use super::io::{poll_read_body, poll_write, uninterrupted};
 use crate::connection::{
-    BoxFuture, Flush, MAX_SLICES, News, SCRATCH, Share, Slot, State, Woken, Work, end_of_input,
+    BoxFuture, Flush, News, SCRATCH, Share, Slot, State, Woken, Work, end_of_input,
 };
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -30,6 +30,10 @@ use crate::socket;
 /// Bytes that the task reads before others have their turn: those that wait for what has
 /// come, and other connections. More would pile up.
 const TURN: usize = 64 << 10;
+
+/// Bytes that are read once nothing can be written any more, at most: what a peer may have left
+/// behind in a socket.
+const REST: usize = 1 << 20;
 
 /// Calls that are taken with another one, at most, and given to their services one after the
 /// other.
@@ -295,8 +299,12 @@ where
             if !output.is_empty() && !blocked {
                 drop(shared);
                 woken.run(&connection.news);
-                let written = poll_write(io, output, cx)?;
+                let written = poll_write(io, output, cx);
                 blocked = written.is_pending();
+                if let Poll::Ready(Err(error)) = written {
+                    take_rest(connection, io, woken, cx);
+                    return Poll::Ready(Err(error));
+                }
                 shared = connection.lock();
                 shared.state.written(output.len(), woken);
                 // Frames may wait that were not looked at for want of room.
@@ -365,16 +373,32 @@ fn poll_timer(
     timer.as_mut().poll(cx)
 }
 
-/// Writes until nothing is left or the socket takes no more; ready when nothing is.
-fn poll_write<T: AsyncWrite + Unpin>(
+/// Takes what had come before a write failed: the peer may have answered, and gone.
+#[cold]
+fn take_rest<E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
+    connection: &Connection<E>,
     io: &mut T,
-    output: &mut Output,
+    woken: &mut Woken,
     cx: &mut Context<'_>,
-) -> Poll<Result<()>> {
-    while !output.is_empty() {
-        ready!(poll_write_some(io, output, cx))?;
+) {
+    let mut read = 0;
+    while read < REST {
+        let mut shared = connection.lock();
+        if !shared.state.endpoint.wants_read() {
+            return;
+        }
+        let body = shared.state.link().take_body();
+        drop(shared);
+        let (mut shared, received) = poll_read(connection, io, body, cx);
+        let Poll::Ready(Ok(len)) = received else {
+            return;
+        };
+        read += len;
+        // A call that is among it has nobody to be answered to.
+        let (now, mut call) = (crate::clock::now(), None);
+        let state = &mut shared.state;
+        while state.next_call(now, woken, &mut call).is_ok() && call.take().is_some() {}
     }
-    Poll::Ready(Ok(()))
 }
 
 /// Reads once, or what is missing of a large frame; ready when that has come, with how many
@@ -407,59 +431,6 @@ fn poll_read<'a, E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
         };
         (shared, read)
     })
-}
-
-/// Reads what is missing of a large frame.
-fn poll_read_body<T: AsyncRead + Unpin>(
-    io: &mut T,
-    body: &mut Body,
-    cx: &mut Context<'_>,
-) -> Poll<Result<usize>> {
-    let mut len = 0;
-    loop {
-        let (buffer, missing) = body.buffer();
-        let mut buffer = buffer.limit(missing);
-        let read = uninterrupted(|| pin!(io.read_buf(&mut buffer)).poll(cx));
-        match ready!(read).map_err(Error::connection_lost)? {
-            0 => return Poll::Ready(Err(end_of_input(Some(body)))),
-            read => len += read,
-        }
-        if !body.goes_on() {
-            return Poll::Ready(Ok(len));
-        }
-    }
-}
-
-/// Does it again if a signal came in between.
-fn uninterrupted<T>(mut attempt: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-    loop {
-        match attempt() {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Writes some of the output.
-fn poll_write_some<T: AsyncWrite + Unpin>(
-    io: &mut T,
-    output: &mut Output,
-    cx: &mut Context<'_>,
-) -> Poll<Result<()>> {
-    let written = if let Some(one) = output.as_slice() {
-        uninterrupted(|| Pin::new(&mut *io).poll_write(cx, one))
-    } else {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let used = output.slices(&mut slices);
-        uninterrupted(|| Pin::new(&mut *io).poll_write_vectored(cx, &slices[..used]))
-    };
-    match ready!(written).map_err(Error::connection_lost)? {
-        0 => Poll::Ready(Err(Error::connection_lost(io::ErrorKind::WriteZero.into()))),
-        len => {
-            output.advance(len);
-            Poll::Ready(Ok(()))
-        }
-    }
 }
 
 impl<E, T, D> Future for Driver<E, T, D>

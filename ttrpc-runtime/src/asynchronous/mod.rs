@@ -2,6 +2,7 @@
 
 mod client;
 mod driver;
+mod io;
 mod server;
 mod socket;
 mod transport;

@@ -20,6 +20,8 @@ use crate::socket::{Stream, receive_for_task, register, send, would_block};
 
 pub(crate) struct Socket<S: Stream = StdUnixStream> {
     fd: Registered<S>,
+    /// Whether a write has failed: then what has come is all that comes.
+    is_broken: bool,
 }
 
 enum Registered<S: Stream> {
@@ -36,6 +38,7 @@ impl<S: Stream> Socket<S> {
         let fd = register(stream, Interest::READABLE)?;
         Ok(Self {
             fd: Registered::Reading(fd),
+            is_broken: false,
         })
     }
 
@@ -66,6 +69,16 @@ impl<S: Stream> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            // Whether something is there the system knows before the runtime does.
+            let received = receive_for_task(self.fd()?.get_ref(), buffer);
+            let none = || Err(io::ErrorKind::BrokenPipe.into());
+            return Poll::Ready(if would_block(&received) {
+                none()
+            } else {
+                received.map(drop)
+            });
+        }
         loop {
             let mut ready = ready!(self.fd()?.poll_read_ready(cx))?;
             let asked = buffer.remaining();
@@ -115,6 +128,7 @@ impl<S: Stream> AsyncWrite for Socket<S> {
                 self.register_for_writing()?;
                 continue;
             }
+            self.is_broken = sent.is_err();
             return Poll::Ready(sent);
         }
     }
