@@ -225,12 +225,18 @@ impl<H: Host> Connection<H> {
         self.tear_down(shared, after);
     }
 
-    /// Drops what is left of a connection that has ended.
-    #[inline(never)]
-    fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
+    /// Drops what waits to be written.
+    pub(super) fn discard(&self, shared: &mut Shared<H>) {
         shared.state.link().discard();
         shared.output.discard();
         shared.state.blocked = false;
+        self.is_blocked.store(false, Ordering::Relaxed);
+    }
+
+    /// Drops what is left of a connection that has ended.
+    #[inline(never)]
+    fn tear_down(&self, shared: &mut Shared<H>, after: &mut After<'_, H>) {
+        self.discard(shared);
         for follower in shared.followers.take() {
             after.woken.wake(Some(follower));
         }
@@ -333,7 +339,7 @@ impl<H: Host> Connection<H> {
                 self.read_again(&mut shared, after);
             }
             if let Err(error) = outcome {
-                self.end(&mut shared, Error::connection_lost(error), after);
+                shared = self.lose(shared, error, after);
             } else if shared.state.link().is_drained() {
                 self.end(
                     &mut shared,

@@ -403,3 +403,37 @@ fn reconnect_if_asked_to() {
         serving.join().unwrap().unwrap();
     });
 }
+
+/// A server that answers and goes away has answered, also where the client finds that out as it
+/// writes the next request: while nobody reads, and while another thread does.
+#[test]
+fn a_reply_counts_though_the_server_has_gone_by_the_next_request() {
+    patiently(|| {
+        for reads in [false, true] {
+            let (client, mut peer) = by_hand();
+            let ctx = Context::new();
+            let first = start(&client, &ctx, "first");
+            let begun = Arc::new(AtomicUsize::new(0));
+            let wait = {
+                let begun = Arc::clone(&begun);
+                move || {
+                    begun.store(1, Ordering::SeqCst);
+                    first.wait()
+                }
+            };
+            let (now, later) = match reads {
+                true => (Some(thread::spawn(wait)), None),
+                false => (None, Some(wait)),
+            };
+            until(|| !reads || begun.load(Ordering::SeqCst) == 1);
+            reply(&mut peer, 200);
+            drop(peer);
+            let second = start(&client, &ctx, "second");
+            let now = now.map(|thread| thread.join().unwrap());
+            let first = now.or_else(|| later.map(|wait| wait())).unwrap();
+            assert_eq!(first.unwrap().len(), 200);
+            second.wait().unwrap_err();
+            client.closed();
+        }
+    });
+}

@@ -1,12 +1,16 @@
 //! How a thread that waits drives a connection meanwhile, or sleeps while another one does.
 
+use std::io;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use super::bytes::Room;
 use super::{After, Connection, Guard, Host, Read, Reading, Shared, session};
 use crate::blocking::park::{self, Parker, Wait};
 use crate::connection::Work;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::Endpoint;
 
@@ -109,6 +113,29 @@ impl<H: Host> Connection<H> {
             }
         }
         shared.state.link().set_catching_up(false);
+        shared
+    }
+
+    /// Ends a connection that nothing can be written to any more, once what has come is taken:
+    /// the server may have answered, and gone.
+    #[cold]
+    pub(super) fn lose<'a>(
+        &'a self,
+        mut shared: Guard<'a, H>,
+        error: io::Error,
+        after: &mut After<'_, H>,
+    ) -> Guard<'a, H> {
+        if H::PASSES_ON {
+            self.discard(&mut shared);
+            if shared.reading != Reading::Free {
+                // Whoever reads finds what is there, and then the end.
+                let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
+                return shared;
+            }
+            self.begin(&mut shared, false);
+            shared = self.catch_up(shared, after);
+        }
+        self.end(&mut shared, Error::connection_lost(error), after);
         shared
     }
 
