@@ -5,6 +5,7 @@ mod protos {
 }
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use bench_kit::{Lap, blocking::Caller, serving};
 use bytes::Bytes;
@@ -53,7 +54,7 @@ pub fn serve(socket: String, ready: fn()) {
         .service(echo)
         .build()
         .unwrap();
-    let listener = Listener::bind(format!("unix://{socket}").as_str()).unwrap();
+    let listener = Listener::bind(Path::new(&socket)).unwrap();
     ready();
     server.serve(listener).unwrap();
 }

@@ -4,6 +4,8 @@ mod protos {
     include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 }
 
+use std::path::Path;
+
 use bench_kit::{Lap, asynchronous::Caller, serving};
 use bytes::Bytes;
 use protos::bench::v1::{Amount, Payload};
@@ -50,7 +52,7 @@ pub async fn serve(socket: String, ready: fn()) {
         .service(echo)
         .build()
         .unwrap();
-    let listener = Listener::bind(format!("unix://{socket}").as_str()).unwrap();
+    let listener = Listener::bind(Path::new(&socket)).unwrap();
     ready();
     server.serve(listener).await.unwrap();
 }
