@@ -11,6 +11,10 @@ use std::time::Instant;
 pub(crate) struct Timers(VecDeque<(Instant, u64)>);
 
 impl Timers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first of them.
     pub(crate) fn first(&self) -> Option<(Instant, u64)> {
         self.0.front().copied()

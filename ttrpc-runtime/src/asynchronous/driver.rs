@@ -265,7 +265,7 @@ where
         if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
             *output = std::mem::take(&mut direct.left);
         }
-        let (mut now, mut blocked, mut read, mut call) = (None, false, 0, None);
+        let (mut now, mut blocked, mut lost, mut read, mut call) = (None, false, None, 0, None);
         loop {
             let state = &mut shared.state;
             if !state.link().is_quiet() {
@@ -300,10 +300,11 @@ where
                 drop(shared);
                 woken.run(&connection.news);
                 let written = poll_write(io, output, cx);
-                blocked = written.is_pending();
+                blocked = !matches!(written, Poll::Ready(Ok(())));
                 if let Poll::Ready(Err(error)) = written {
-                    take_rest(connection, io, woken, cx);
-                    return Poll::Ready(Err(error));
+                    // What has come is taken first: the peer may have answered, and gone.
+                    lost = Some(error);
+                    output.discard();
                 }
                 shared = connection.lock();
                 shared.state.written(output.len(), woken);
@@ -311,7 +312,8 @@ where
                 continue;
             }
             let reads = shared.state.endpoint.wants_read();
-            if reads && read < TURN {
+            let most = if lost.is_some() { REST } else { TURN };
+            if reads && read < most {
                 let link = shared.state.link();
                 let body = link.take_body();
                 drop(shared);
@@ -326,11 +328,14 @@ where
             } else {
                 drop(shared);
                 woken.run(&connection.news);
-                if reads {
+                if reads && lost.is_none() {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 shared = connection.lock();
+            }
+            if let Some(error) = lost {
+                return Poll::Ready(Err(error));
             }
             let link = shared.state.link();
             if link.is_drained() {
@@ -371,34 +376,6 @@ fn poll_timer(
         timer.as_mut().reset(at);
     }
     timer.as_mut().poll(cx)
-}
-
-/// Takes what had come before a write failed: the peer may have answered, and gone.
-#[cold]
-fn take_rest<E: Endpoint<Slot = Slot>, T: AsyncRead + Unpin>(
-    connection: &Connection<E>,
-    io: &mut T,
-    woken: &mut Woken,
-    cx: &mut Context<'_>,
-) {
-    let mut read = 0;
-    while read < REST {
-        let mut shared = connection.lock();
-        if !shared.state.endpoint.wants_read() {
-            return;
-        }
-        let body = shared.state.link().take_body();
-        drop(shared);
-        let (mut shared, received) = poll_read(connection, io, body, cx);
-        let Poll::Ready(Ok(len)) = received else {
-            return;
-        };
-        read += len;
-        // A call that is among it has nobody to be answered to.
-        let (now, mut call) = (crate::clock::now(), None);
-        let state = &mut shared.state;
-        while state.next_call(now, woken, &mut call).is_ok() && call.take().is_some() {}
-    }
 }
 
 /// Reads once, or what is missing of a large frame; ready when that has come, with how many

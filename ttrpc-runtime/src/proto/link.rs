@@ -251,7 +251,8 @@ impl<S: Default> Link<S> {
     pub fn is_quiet(&self) -> bool {
         // A frame that has begun has a time to be begun with.
         let begins = self.limits.frame_timeout.is_some() && self.decoder.is_mid_frame();
-        !begins && !self.decoder.has_frames() && self.timeout().is_none()
+        let nothing_due = self.next.is_none() && self.deadlines.is_empty();
+        !begins && !self.decoder.has_frames() && nothing_due
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
