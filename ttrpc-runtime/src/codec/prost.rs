@@ -23,16 +23,22 @@ impl<M: Message + Default + 'static> Codec<M> for Prost {
         message.encode_raw(&mut Sharing(buffer));
     }
 
+    // So that what they give is not moved once more right after it was written.
+    #[inline(always)]
     fn decode(payload: Bytes) -> Result<M, CodecError> {
-        Self::decode_slice(payload.into())
+        read(payload, 0)
     }
 
-    // So that what it gives is not moved once more right after it was written.
     #[inline(always)]
     fn decode_slice(slice: Slice) -> Result<M, CodecError> {
         let (payload, at) = slice.into_tail();
-        M::decode(Reading { payload, at }).map_err(|error| not_a(type_name::<M>(), &error))
+        read(payload, at)
     }
+}
+
+#[inline(always)]
+fn read<M: Message + Default>(payload: Bytes, at: usize) -> Result<M, CodecError> {
+    M::decode(Reading { payload, at }).map_err(|error| not_a(type_name::<M>(), &error))
 }
 
 /// Takes shared fields as they are.
