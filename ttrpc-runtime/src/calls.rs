@@ -268,7 +268,7 @@ impl Calls {
             CallKind::Unary => Body::One(call.await?.into_bytes()),
             CallKind::ClientStreaming => {
                 Body::One(call.fed_by::<Raw, _>(requests).await?.into_bytes())
-            },
+            }
             CallKind::ServerStreaming => Body::Stream(call.into_replies::<Raw, _>()),
             CallKind::BidiStreaming => {
                 call.feed::<Raw, _>(requests)?;
@@ -298,7 +298,7 @@ impl Calls {
         let call = OpenCall::new(connection, opened, false);
         #[cfg(feature = "blocking")]
         if rpc.kind.client_streams() {
-            call.give_up_with(&self.inner.settings.apply(ctx));
+            call.give_up_with(ctx);
         }
         Ok(call)
     }

@@ -403,11 +403,9 @@ impl<T> Wire<T> {
                 }
             }
             let StreamRef { streams, id } = &self.stream;
-            match self.waits {
-                Some((who, since)) if who == identity(cx.waker()) && streams.is_quiet(*id, since) => {
-                    return Poll::Pending;
-                }
-                _ => {}
+            let own = self.waits.filter(|(who, _)| *who == identity(cx.waker()));
+            if own.is_some_and(|(_, since)| streams.is_quiet(*id, since)) {
+                return Poll::Pending;
             }
             match ready!(streams.poll_receive(*id, &mut self.waiting, cx)) {
                 Taken::Messages(since) => {

@@ -72,12 +72,10 @@ impl<S: Stream> AsyncRead for Socket<S> {
         if self.is_broken {
             // Whether something is there the system knows before the runtime does.
             let received = receive_for_task(self.fd()?.get_ref(), buffer);
-            let none = || Err(io::ErrorKind::BrokenPipe.into());
-            return Poll::Ready(if would_block(&received) {
-                none()
-            } else {
-                received.map(drop)
-            });
+            if would_block(&received) {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            return Poll::Ready(received.map(drop));
         }
         loop {
             let mut ready = ready!(self.fd()?.poll_read_ready(cx))?;

@@ -381,11 +381,7 @@ impl Connection<Home> {
             if shared.state.ended().is_some() || is_full || shared.drained {
                 break;
             }
-            let mut room = Self::begin_read(&mut shared);
-            drop(shared);
-            after.run();
-            let read = self.read(&mut room, libc::MSG_DONTWAIT);
-            shared = self.take_read(read, room, &mut after);
+            (shared, _) = self.read_now(shared, &mut after);
         }
         self.give_up_writing(&mut shared, &mut after);
         self.give_up_reading(&mut shared, &mut after);

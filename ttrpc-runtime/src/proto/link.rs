@@ -106,8 +106,7 @@ impl<S: Default> Link<S> {
     /// Whether something has run out of time by now.
     #[cfg(feature = "blocking")]
     pub(crate) fn is_late(&self) -> bool {
-        let any = self.next.is_some() || self.deadlines.first().is_some();
-        any && self.timeout().is_some_and(|at| at <= crate::clock::now())
+        self.has_timeout() && self.timeout().is_some_and(|at| at <= crate::clock::now())
     }
 
     /// Begins to handle what has come as if no time had passed, or has done that.
@@ -251,8 +250,12 @@ impl<S: Default> Link<S> {
     pub fn is_quiet(&self) -> bool {
         // A frame that has begun has a time to be begun with.
         let begins = self.limits.frame_timeout.is_some() && self.decoder.is_mid_frame();
-        let nothing_due = self.next.is_none() && self.deadlines.is_empty();
-        !begins && !self.decoder.has_frames() && nothing_due
+        !begins && !self.decoder.has_frames() && !self.has_timeout()
+    }
+
+    /// Whether there is a [`timeout`](Self::timeout), which takes less than to say when.
+    fn has_timeout(&self) -> bool {
+        self.next.is_some() || !self.deadlines.is_empty()
     }
 
     /// When [`poll`](super::Endpoint::poll) has to be called again at the latest.
@@ -313,7 +316,7 @@ impl<S: Default> Link<S> {
     }
 
     /// Whether bytes may be read, as far as full inboxes go.
-    pub(crate) fn is_stalled(&self) -> bool {
+    pub(super) fn is_stalled(&self) -> bool {
         matches!(self.next, Some((Next::Reader(_), _)))
     }
 

@@ -98,6 +98,20 @@ impl<H: Host> Connection<H> {
         Room(link.take_body())
     }
 
+    /// Reads what is there already, with the lock free meanwhile. Says whether there was some.
+    pub(in super::super) fn read_now<'a>(
+        &'a self,
+        mut shared: Guard<'a, H>,
+        after: &mut After<'_, H>,
+    ) -> (Guard<'a, H>, bool) {
+        let mut room = Self::begin_read(&mut shared);
+        drop(shared);
+        after.run();
+        let read = self.read(&mut room, libc::MSG_DONTWAIT);
+        let is_some = matches!(read, Ok(Read::Some(_) | Read::Full(_)));
+        (self.take_read(read, room, after), is_some)
+    }
+
     /// Takes what an attempt to read gave.
     pub(in super::super) fn take_read<'a>(
         &'a self,

@@ -84,10 +84,7 @@ impl<H: Host> Connection<H> {
         if shared.state.link().is_late() {
             shared = self.catch_up(shared, after);
         }
-        let mut room = Self::begin_read(&mut shared);
-        drop(shared);
-        let read = self.read(&mut room, libc::MSG_DONTWAIT);
-        shared = self.take_read(read, room, after);
+        (shared, _) = self.read_now(shared, after);
         shared = self.handle(shared, after);
         self.give_up_reading(&mut shared, after);
         shared
@@ -103,12 +100,9 @@ impl<H: Host> Connection<H> {
             if !shared.state.endpoint.wants_read() {
                 break;
             }
-            let mut room = Self::begin_read(&mut shared);
-            drop(shared);
-            let read = self.read(&mut room, libc::MSG_DONTWAIT);
-            let is_all = !matches!(read, Ok(Read::Some(_) | Read::Full(_)));
-            shared = self.take_read(read, room, after);
-            if is_all {
+            let is_some;
+            (shared, is_some) = self.read_now(shared, after);
+            if !is_some {
                 break;
             }
         }
