@@ -33,8 +33,8 @@ fn cases(pair: Pair) -> Vec<Case> {
         stream("server stream 64 B", "server-stream"),
         stream("client stream 64 B", "client-stream"),
         Case::new("bidi 64 B, ping-pong", &["--mode", "bidi"], 2_000),
+        Case::unary(64, 128),
     ];
-    cases.push(Case::unary(64, 128));
     // Of threads in parallel it depends on how they happen to run.
     if pair.name != "ours-blocking" {
         cases.push(bidi);
