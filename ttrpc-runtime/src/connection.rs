@@ -22,6 +22,7 @@ pub(crate) use self::woken::{News, Woken};
 use crate::cancel::CancelOnDrop;
 #[cfg(feature = "blocking")]
 use crate::cancel::Cancelled;
+use crate::clock::Now;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -331,7 +332,7 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
         };
         let id = self.with_state(flush, |state| {
             state.borrow_room();
-            state.endpoint.open_with(call, crate::clock::now, slot)
+            state.endpoint.open_with(call, &mut Now::default(), slot)
         })?;
         if reader.is_some() {
             self.waits(Some(id));

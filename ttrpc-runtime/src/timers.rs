@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::clock::Now;
+
 /// Times and what they are for, in order.
 ///
 /// Most that are added are later than those there are, and most that are removed are
@@ -33,8 +35,8 @@ impl Timers {
     }
 
     /// Takes the first of them out if its time has come by `now`.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, u64)> {
-        let due = self.first().filter(|(at, _)| *at <= now)?;
+    pub(crate) fn pop_due(&mut self, now: &mut Now) -> Option<(Instant, u64)> {
+        let due = self.first().filter(|(at, _)| *at <= now.get())?;
         self.0.pop_front();
         Some(due)
     }
@@ -61,8 +63,8 @@ mod tests {
         timers.remove(at(9), 3);
         timers.remove(at(4), 2);
         assert_eq!(timers.first(), Some((at(3), 2)));
-        assert_eq!(timers.pop_due(at(2)), None);
-        let due = std::iter::from_fn(|| timers.pop_due(at(5)));
+        assert_eq!(timers.pop_due(&mut at(2).into()), None);
+        let due = std::iter::from_fn(|| timers.pop_due(&mut at(5).into()));
         assert!(due.eq([(at(3), 2), (at(5), 0), (at(5), 1)]));
         assert_eq!(timers.first(), None);
     }

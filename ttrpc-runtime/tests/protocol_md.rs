@@ -269,11 +269,21 @@ impl Pair {
         if from_client {
             self.server.link().received(&output);
             let mut call = None;
-            while self.server.poll(self.now, &mut call).unwrap().is_some() {}
+            while self
+                .server
+                .poll(&mut self.now.into(), &mut call)
+                .unwrap()
+                .is_some()
+            {}
             return call;
         }
         self.client.link().received(&output);
-        while self.client.poll(self.now, &mut None).unwrap().is_some() {}
+        while self
+            .client
+            .poll(&mut self.now.into(), &mut None)
+            .unwrap()
+            .is_some()
+        {}
         None
     }
 

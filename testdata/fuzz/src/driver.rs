@@ -82,7 +82,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
             if cut % 2 == 0 && self.endpoint.next_call(&mut call) {
                 return call.map(Happened::Call);
             }
-            match self.endpoint.poll(self.now, &mut call) {
+            match self.endpoint.poll(&mut self.now.into(), &mut call) {
                 Ok(Some(Event::Call)) => return call.map(Happened::Call),
                 Ok(Some(Event::Readable(id))) => {
                     let id = *id;

@@ -19,6 +19,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Sleep;
 
 use super::io::{poll_read_body, poll_write, uninterrupted};
+use crate::clock::Now;
 use crate::connection::{
     BoxFuture, Flush, News, SCRATCH, Share, Slot, State, Woken, Work, end_of_input,
 };
@@ -265,12 +266,12 @@ where
         if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
             *output = std::mem::take(&mut direct.left);
         }
-        let (mut now, mut blocked, mut lost, mut read, mut call) = (None, false, None, 0, None);
+        let (mut now, mut blocked, mut lost, mut read, mut call) =
+            (Now::default(), false, None, 0, None);
         loop {
             let state = &mut shared.state;
             if !state.link().is_quiet() {
-                let now = *now.get_or_insert_with(crate::clock::now);
-                state.next_call(now, woken, &mut call)?;
+                state.next_call(&mut now, woken, &mut call)?;
                 if let Some(call) = call.take() {
                     let mut more = [const { None }; MORE_CALLS];
                     let endpoint = &mut state.endpoint;
@@ -322,7 +323,7 @@ where
                 (shared, received) = poll_read(connection, io, body, cx);
                 if let Poll::Ready(len) = received? {
                     read += len;
-                    now = None;
+                    now = Now::default();
                     continue;
                 }
             } else {
@@ -355,7 +356,7 @@ where
                 shared.driver.clone_from(cx.waker());
                 return Poll::Pending;
             }
-            now = None;
+            now = Now::default();
         }
     }
 }

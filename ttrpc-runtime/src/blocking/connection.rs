@@ -27,6 +27,7 @@ use socket2::SockRef;
 pub(super) use self::bytes::Read;
 use self::followers::Followers;
 use super::park;
+use crate::clock::Now;
 use crate::connection::{BoxFuture, Flush, News, Share, Slot, State, Woken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -254,8 +255,11 @@ impl<H: Host> Connection<H> {
         if shared.state.ended().is_some() || shared.state.link().is_quiet() {
             return None;
         }
-        let (now, mut call) = (crate::clock::now(), None);
-        if let Err(error) = shared.state.next_call(now, &mut after.woken, &mut call) {
+        let mut call = None;
+        if let Err(error) = shared
+            .state
+            .next_call(&mut Now::default(), &mut after.woken, &mut call)
+        {
             // What explains it should still reach the peer; it is not waited for.
             if shared.output.is_empty() && !shared.writing {
                 shared.state.link().take_output(&mut shared.output);

@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::host::{Home, Hosted};
 use super::pool::{Pool, Tick};
 use crate::cancel::Cancelled;
+use crate::clock::Now;
 use crate::connection::Answers;
 use crate::context::Peer;
 use crate::error::{Error, Result};
@@ -270,12 +271,12 @@ impl Watch {
     }
 
     fn look_into_inbox(&mut self) {
-        let now = Instant::now();
+        let mut now = Now::default();
         let mut inbox = self.hub.inbox();
         inbox.sleeps_until = None;
         let ended = std::mem::take(&mut inbox.ended);
         let mut due = Vec::new();
-        while let Some((at, key)) = inbox.timers.pop_due(now) {
+        while let Some((at, key)) = inbox.timers.pop_due(&mut now) {
             due.push((at, key));
         }
         drop(inbox);

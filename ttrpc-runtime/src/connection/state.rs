@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 
 use super::senders::Senders;
 use super::{Slot, Taken, Woken};
+use crate::clock::Now;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Batch, Endpoint, Event, Link, Received, Run, Size, StreamRoom, server};
@@ -68,7 +68,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     /// there is one.
     pub(crate) fn next_call(
         &mut self,
-        now: Instant,
+        now: &mut Now,
         woken: &mut Woken,
         call: &mut Option<server::Call>,
     ) -> Result<()> {

@@ -13,6 +13,7 @@ use super::output::Data;
 use super::server::{self, stalled};
 use super::stream::{CallKind, End, Received, Receiving, Stream};
 use super::{Endpoint, Event, Step};
+use crate::clock::Now;
 use crate::codec::Payload;
 use crate::envelope::{RequestHead, Response, Slice};
 use crate::error::{Error, Result};
@@ -96,7 +97,7 @@ impl<S: Default> Connection<S> {
     /// Nothing is sent and no id is used: the connection has ended, the ids have run
     /// out, the deadline has passed, or the request can't be sent.
     pub fn open(&mut self, call: &Call<'_>, now: Instant) -> Result<StreamId> {
-        self.open_with(call, || now, S::default)
+        self.open_with(call, &mut now.into(), S::default)
     }
 
     /// The same; the time is asked for if there is a deadline, and what `slot` gives is kept
@@ -107,7 +108,7 @@ impl<S: Default> Connection<S> {
     pub fn open_with(
         &mut self,
         call: &Call<'_>,
-        now: impl FnOnce() -> Instant,
+        now: &mut Now,
         slot: impl FnOnce() -> S,
     ) -> Result<StreamId> {
         if let Some(error) = &self.failed {
@@ -120,7 +121,7 @@ impl<S: Default> Connection<S> {
         let timeout = match call.deadline {
             None => None,
             Some(at) => {
-                let left = at.saturating_duration_since(now());
+                let left = at.saturating_duration_since(now.get());
                 if left.is_zero() {
                     return Err(Error::timeout());
                 }
@@ -224,7 +225,7 @@ impl<S: Default> Connection<S> {
     }
 
     /// The next thing that has taken too long, unless what has come counts first.
-    fn expire(&mut self, now: Instant) -> Result<Option<Expired>> {
+    fn expire(&mut self, now: &mut Now) -> Result<Option<Expired>> {
         #[cfg(feature = "blocking")]
         if self.link.catches_up {
             return Ok(None);
@@ -272,7 +273,7 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    fn on_response(&mut self, frame: &mut Frame, now: Instant) -> Step<S> {
+    fn on_response(&mut self, frame: &mut Frame, now: &mut Now) -> Step<S> {
         let id = frame.header.stream_id;
         let Some(stream) = self.link.streams.get(id) else {
             // Late: nobody waits for it any more.
@@ -302,7 +303,7 @@ impl<S: Default> Connection<S> {
         self.end_by_server(id, kind, end)
     }
 
-    fn on_frame(&mut self, mut frame: Frame, now: Instant) -> Step<S> {
+    fn on_frame(&mut self, mut frame: Frame, now: &mut Now) -> Step<S> {
         match frame.header.message_type {
             MessageType::RESPONSE => self.on_response(&mut frame, now),
             MessageType::DATA => self.on_data(&mut frame, now),
@@ -311,7 +312,7 @@ impl<S: Default> Connection<S> {
         }
     }
 
-    fn on_data(&mut self, frame: &mut Frame, now: Instant) -> Step<S> {
+    fn on_data(&mut self, frame: &mut Frame, now: &mut Now) -> Step<S> {
         let id = frame.header.stream_id;
         let flags = frame.header.flags;
         let Some(stream) = self.link.streams.get(id) else {
@@ -353,7 +354,11 @@ impl<S: Default> Endpoint for Connection<S> {
         self.link.has_reply_room()
     }
 
-    fn poll(&mut self, now: Instant, _: &mut Option<server::Call>) -> Result<Option<Event<'_, S>>> {
+    fn poll(
+        &mut self,
+        now: &mut Now,
+        _: &mut Option<server::Call>,
+    ) -> Result<Option<Event<'_, S>>> {
         let step = loop {
             let step = if let Some(expired) = self.expire(now)? {
                 match expired {

@@ -11,6 +11,7 @@ use super::decoder::{Decoder, Frame, Incoming};
 use super::inbox::Run;
 use super::output::{Output, Size};
 use super::stream::{CallKind, End, Received, Receiving, Stream, Streams};
+use crate::clock::Now;
 use crate::error::{Error, Result};
 use crate::frame::{Flags, Header, MessageType, StreamId};
 use crate::limits::Limits;
@@ -295,14 +296,14 @@ impl<S: Default> Link<S> {
     }
 
     /// The next frame.
-    pub(super) fn next_frame(&mut self, now: Instant) -> Result<Option<Incoming>> {
+    pub(super) fn next_frame(&mut self, now: &mut Now) -> Result<Option<Incoming>> {
         if !self.takes_frames() {
             return Ok(None);
         }
         let incoming = self.decoder.decode()?;
         self.next = match (&incoming, self.limits.frame_timeout) {
             (None, Some(timeout)) if self.decoder.is_mid_frame() => {
-                let until = || Some((Next::Rest, now.checked_add(timeout)?));
+                let until = || Some((Next::Rest, now.get().checked_add(timeout)?));
                 self.next.or_else(until)
             }
             _ => None,
@@ -321,8 +322,8 @@ impl<S: Default> Link<S> {
     }
 
     /// The next thing that has taken too long.
-    pub(super) fn expire(&mut self, now: Instant) -> Result<Option<Expired>> {
-        match self.next.filter(|(_, at)| *at <= now) {
+    pub(super) fn expire(&mut self, now: &mut Now) -> Result<Option<Expired>> {
+        match self.next.filter(|(_, at)| *at <= now.get()) {
             Some((Next::Rest, _)) => {
                 return Err(Error::protocol(
                     "the peer has not ended a frame in the time given",
@@ -409,7 +410,7 @@ impl<S: Default> Link<S> {
 
     /// Queues a message that has come on a stream that is open (PROTOCOL.md §5.3, §9.2).
     /// Says whether its reader has to be told: whoever was told of one takes them all.
-    pub(super) fn deliver(&mut self, frame: &mut Frame, now: Instant) -> bool {
+    pub(super) fn deliver(&mut self, frame: &mut Frame, now: &mut Now) -> bool {
         let id = frame.header.stream_id;
         let Some(stream) = self.streams.get_mut(id) else {
             return false;
@@ -428,7 +429,7 @@ impl<S: Default> Link<S> {
             let most = self.limits.inbox_bytes;
             let message = Run::one(frame.take_data());
             if !stream.inbox.push(message, frame.memory, most) {
-                let until = now.checked_add(self.limits.stall_timeout);
+                let until = now.get().checked_add(self.limits.stall_timeout);
                 self.next = until.map(|at| (Next::Reader(id), at));
             }
         }

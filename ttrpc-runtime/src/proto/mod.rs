@@ -34,7 +34,6 @@ mod spare;
 mod stream;
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 pub use self::batch::Batch;
 pub use self::body::Body;
@@ -49,6 +48,7 @@ pub use self::output::Output;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 pub(crate) use self::output::Size;
 pub use self::stream::{CallKind, End, Received};
+pub use crate::clock::Now;
 
 use crate::codec::Payload;
 use crate::error::{Error, Result};
@@ -109,7 +109,7 @@ pub trait Endpoint {
 
     /// The next event, until there is none, and the call, if it is one; to be called after
     /// bytes have been read, after bytes have been written, and when the
-    /// [time](Link::timeout) has come.
+    /// [time](Link::timeout) has come. It asks for the time only where something depends on it.
     ///
     /// # Errors
     /// The connection is beyond repair: write what is in the output, then close it.
@@ -117,7 +117,7 @@ pub trait Endpoint {
     // kept with each connection.
     fn poll(
         &mut self,
-        now: Instant,
+        now: &mut Now,
         call: &mut Option<server::Call>,
     ) -> Result<Option<Event<'_, Self::Slot>>>;
 

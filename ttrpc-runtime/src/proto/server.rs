@@ -5,7 +5,6 @@ mod fresh;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub use self::call::Call;
 use self::fresh::Fresh;
@@ -15,6 +14,7 @@ use super::link::{Expired, Link};
 use super::output::Data;
 use super::stream::{CallKind, End, Received, Receiving};
 use super::{Endpoint, Event, Step};
+use crate::clock::Now;
 use crate::codec::Payload;
 use crate::envelope::{self, TimeIsUp};
 use crate::error::{Error, Result};
@@ -211,7 +211,7 @@ impl<S: Default> Connection<S> {
     fn on_frame(
         &mut self,
         mut frame: Frame,
-        now: Instant,
+        now: &mut Now,
         call: &mut Option<Call>,
     ) -> Result<Step<S>> {
         match frame.header.message_type {
@@ -241,7 +241,12 @@ impl<S: Default> Connection<S> {
         Ok(())
     }
 
-    fn on_request(&mut self, frame: &mut Frame, now: Instant, place: &mut Option<Call>) -> Step<S> {
+    fn on_request(
+        &mut self,
+        frame: &mut Frame,
+        now: &mut Now,
+        place: &mut Option<Call>,
+    ) -> Step<S> {
         let header = frame.header;
         if let Err(status) = self.check_new_id(header.stream_id) {
             return self.reject(header.stream_id, status);
@@ -265,7 +270,7 @@ impl<S: Default> Connection<S> {
         &mut self,
         header: Header,
         data: &[u8],
-        now: Instant,
+        now: &mut Now,
         call: &mut Call,
     ) -> Result<(), Status> {
         call.request.read(data).ok_or_else(|| {
@@ -282,7 +287,7 @@ impl<S: Default> Connection<S> {
         }
         let timeout = call.request.timeout();
         let timeout = timeout.map_err(|TimeIsUp| Error::timeout().into_status())?;
-        call.deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+        call.deadline = timeout.and_then(|timeout| now.get().checked_add(timeout));
         call.id = header.stream_id;
         call.kind = CallKind::of_request(header.flags);
         self.fresh = Some(Fresh::new(header, call.deadline));
@@ -303,7 +308,7 @@ impl<S: Default> Connection<S> {
         self.last_id.next().filter(|_| takes_more)
     }
 
-    fn on_data(&mut self, frame: &mut Frame, now: Instant) -> Result<Step<S>> {
+    fn on_data(&mut self, frame: &mut Frame, now: &mut Now) -> Result<Step<S>> {
         let id = frame.header.stream_id;
         let Some(stream) = self.link.streams.get(id) else {
             return self.on_stray(frame.header);
@@ -362,7 +367,7 @@ impl<S: Default> Endpoint for Connection<S> {
         self.link.has_reply_room()
     }
 
-    fn poll(&mut self, now: Instant, call: &mut Option<Call>) -> Result<Option<Event<'_, S>>> {
+    fn poll(&mut self, now: &mut Now, call: &mut Option<Call>) -> Result<Option<Event<'_, S>>> {
         self.admit();
         let step = loop {
             if !self.link.has_reply_room() {

@@ -138,7 +138,10 @@ fn call_that_is_answered_at_once_ends_like_any_other() {
             .link()
             .received(&request_within(1, flags, 1_000_000_000));
         let mut call = None;
-        assert!(matches!(server.poll(now, &mut call), Ok(Some(Event::Call))));
+        assert!(matches!(
+            server.poll(&mut now.into(), &mut call),
+            Ok(Some(Event::Call))
+        ));
         let call = call.unwrap();
         server.shut_down();
         assert_eq!(server.respond(call.id, Ok(&Bytes::from("answer"))), None);
@@ -152,7 +155,7 @@ fn call_that_is_answered_at_once_ends_like_any_other() {
         assert_eq!(server.link().timeout(), None);
         // What the client of a stream has sent before it knew is late, not stray.
         server.link().received(&data(1, NONE, b"late").repeat(2000));
-        assert_eq!(server.poll(now, &mut None).is_ok(), late);
+        assert_eq!(server.poll(&mut now.into(), &mut None).is_ok(), late);
     }
 }
 

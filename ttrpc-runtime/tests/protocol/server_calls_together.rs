@@ -1,7 +1,7 @@
 //! A server that takes calls together which lie one behind the other.
 
 use bytes::Bytes;
-use ttrpc_runtime::proto::{CallKind, Endpoint, Event, Output, server};
+use ttrpc_runtime::proto::{CallKind, Endpoint, Event, Now, Output, server};
 use ttrpc_runtime::{Limits, Result};
 
 use crate::frames::{
@@ -22,7 +22,7 @@ fn server(limits: Limits, frames: &[Vec<u8>]) -> Server {
 fn take(server: &mut Server) -> Result<Vec<server::Call>> {
     let mut place = None;
     let mut calls = Vec::new();
-    if let Some(Event::Call) = server.poll(std::time::Instant::now(), &mut place)? {
+    if let Some(Event::Call) = server.poll(&mut Now::default(), &mut place)? {
         calls.extend(place.take());
         while server.next_call(&mut place) {
             calls.extend(place.take());
@@ -158,7 +158,7 @@ fn none_is_taken_once_the_server_shuts_down_or_replies_pile_up() {
     let mut draining = server(Limits::default(), &frames);
     let now = std::time::Instant::now();
     assert!(matches!(
-        draining.poll(now, &mut place),
+        draining.poll(&mut now.into(), &mut place),
         Ok(Some(Event::Call))
     ));
     draining.shut_down();
@@ -170,7 +170,10 @@ fn none_is_taken_once_the_server_shuts_down_or_replies_pile_up() {
     assert!(draining.link().is_drained());
 
     let mut full = server(limits(|l| l.backlog_bytes = 10), &frames);
-    assert!(matches!(full.poll(now, &mut place), Ok(Some(Event::Call))));
+    assert!(matches!(
+        full.poll(&mut now.into(), &mut place),
+        Ok(Some(Event::Call))
+    ));
     assert!(full.next_call(&mut place));
     full.respond(stream_id(1), Ok(&Bytes::from("a long reply")));
     assert!(!full.next_call(&mut None));

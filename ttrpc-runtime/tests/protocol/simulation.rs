@@ -130,7 +130,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
     pub fn poll(&mut self) {
         while self.failure.is_none() {
             let mut called = None;
-            match self.endpoint.poll(self.now, &mut called) {
+            match self.endpoint.poll(&mut self.now.into(), &mut called) {
                 Ok(None) => return,
                 Ok(Some(Event::Readable(id))) => self.happened.push(Happened::Readable(*id)),
                 Ok(Some(Event::Ended(id))) => self.happened.push(Happened::Ended(*id)),

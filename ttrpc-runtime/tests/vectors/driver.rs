@@ -64,7 +64,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
     pub fn next(&mut self) -> Option<Occurrence> {
         while !self.closed {
             let mut call = None;
-            match self.endpoint.poll(self.now, &mut call) {
+            match self.endpoint.poll(&mut self.now.into(), &mut call) {
                 Ok(Some(Event::Call)) => {
                     let call = call?;
                     self.name(call.id);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use ttrpc_runtime::frame::StreamId;
-use ttrpc_runtime::proto::{CallKind, End, Endpoint, Output, Received, client};
+use ttrpc_runtime::proto::{CallKind, End, Endpoint, Now, Output, Received, client};
 use ttrpc_runtime::{Code, Limits, Metadata};
 
 use crate::caller::SERVICE;
@@ -114,7 +114,7 @@ async fn answer(
     }
     let mut buffer = [0; 4096];
     loop {
-        while connection.poll(Instant::now(), &mut None)?.is_some() {}
+        while connection.poll(&mut Now::default(), &mut None)?.is_some() {}
         match connection.receive(id, &mut Default::default()) {
             Received::End(End::Reply(reply)) => return Ok(reply.into_bytes()),
             Received::End(end) => return Err(Failure::new(format!("the call ended with {end:?}"))),
