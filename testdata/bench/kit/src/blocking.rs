@@ -29,9 +29,9 @@ pub trait Caller: Clone + Send + Sync + Sized + 'static {
     /// otherwise there is a thread for each.
     const HAS_PENDING: bool = false;
 
-    /// Makes the calls of several loads from this thread, one of each at a time, until
-    /// [`Lap::call`] says of each that it is enough.
-    fn unary_each(&self, _data: Bytes, _laps: Vec<Lap>) {
+    /// Makes the calls of several loads from this thread, one of each at a time and each on
+    /// its connection, until [`Lap::call`] says of each that it is enough.
+    fn unary_each(_data: Bytes, _loads: Vec<(&Self, Lap)>) {
         panic!("this implementation waits for each call")
     }
 
@@ -118,30 +118,30 @@ fn connect<C: Caller>(args: &Args, conns: usize) -> Vec<C> {
     (0..conns).map(connect).collect()
 }
 
-/// A thread for each load, or for those of a connection if one thread can have several;
-/// where there is one thread, this one.
+/// A thread for each load, unless there is only one, or one thread can have them all.
 fn load<C: Caller>(callers: &[C], args: &Args) {
-    let many = C::HAS_PENDING && args.mode == Mode::Unary && !args.thread_each;
-    let threads = if many { 1 } else { args.inflight };
-    if let ([caller], 1) = (callers, threads) {
-        return run(caller, args, args.inflight);
+    if let ([caller], 1) = (callers, args.inflight) {
+        return run(caller, args);
+    }
+    let loads = callers
+        .iter()
+        .flat_map(|caller| std::iter::repeat_n(caller, args.inflight));
+    if C::HAS_PENDING && args.mode == Mode::Unary && !args.thread_each {
+        let loads = loads.map(|caller| (caller, Lap::new(args))).collect();
+        return C::unary_each(args.payload(), loads);
     }
     thread::scope(|scope| {
-        for caller in callers {
-            for _ in 0..threads {
-                let thread = thread::Builder::new().stack_size(STACK);
-                let run = move || run(caller, args, args.inflight / threads);
-                thread.spawn_scoped(scope, run).expect("no thread");
-            }
+        for caller in loads {
+            let thread = thread::Builder::new().stack_size(STACK);
+            thread
+                .spawn_scoped(scope, || run(caller, args))
+                .expect("no thread");
         }
     });
 }
 
-fn run<C: Caller>(caller: &C, args: &Args, loads: usize) {
+fn run<C: Caller>(caller: &C, args: &Args) {
     let data = args.payload();
-    if loads > 1 {
-        return caller.unary_each(data, (0..loads).map(|_| Lap::new(args)).collect());
-    }
     let mut lap = Lap::new(args);
     match args.mode {
         Mode::Unary => loop {

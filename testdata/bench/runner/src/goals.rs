@@ -134,16 +134,25 @@ pub const ROWS: &[Row] = &[
         blocking: &[goal(2.0, ASYNC)],
         ..row("bidi, 128 in flight", Mode::Bidi, 1, 128, 64)
     },
-    thread_each("unary 64 B, 16 in flight, a thread for each call", 16),
-    thread_each("unary 64 B, 128 in flight, a thread for each call", 128),
-    thread_each("unary 64 B, 1,024 in flight, a thread for each call", 1024),
+    thread_each("unary 64 B, 16 in flight, a thread for each call", 1, 16),
+    thread_each("unary 64 B, 128 in flight, a thread for each call", 1, 128),
+    thread_each(
+        "unary 64 B, 1,024 in flight, a thread for each call",
+        1,
+        1024,
+    ),
+    thread_each(
+        "unary 64 B, 128 connections × 1, a thread for each call",
+        128,
+        1,
+    ),
 ];
 
 /// What a flavour of threads does with calls that each have one.
-const fn thread_each(name: &'static str, inflight: usize) -> Row {
+const fn thread_each(name: &'static str, conns: usize, inflight: usize) -> Row {
     Row {
         thread_each: true,
-        ..row(name, Mode::Unary, 1, inflight, 64)
+        ..row(name, Mode::Unary, conns, inflight, 64)
     }
 }
 

@@ -81,20 +81,18 @@ impl Caller for Ours {
 
     const HAS_PENDING: bool = true;
 
-    fn unary_each(&self, data: Bytes, laps: Vec<Lap>) {
+    fn unary_each(data: Bytes, loads: Vec<(&Self, Lap)>) {
         let request = Payload { data };
-        let begin = |lap| {
-            (
-                lap,
-                self.client
-                    .start(&Context::new(), BenchClient::UNARY, request.clone()),
-            )
+        let begin = |ours: &Self| {
+            let unary = BenchClient::UNARY;
+            ours.client.start(&Context::new(), unary, request.clone())
         };
-        let mut calls: VecDeque<_> = laps.into_iter().map(begin).collect();
-        while let Some((mut lap, oldest)) = calls.pop_front() {
+        let loads = loads.into_iter();
+        let mut calls: VecDeque<_> = loads.map(|(ours, lap)| (begin(ours), ours, lap)).collect();
+        while let Some((oldest, ours, mut lap)) = calls.pop_front() {
             assert_eq!(oldest.wait().unwrap().data.len(), request.data.len());
             if lap.call() {
-                calls.push_back(begin(lap));
+                calls.push_back((begin(ours), ours, lap));
             }
         }
     }
