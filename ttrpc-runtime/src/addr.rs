@@ -24,22 +24,34 @@ pub enum Address {
     Path(PathBuf),
     /// A Unix socket in Linux's abstract namespace: `unix://@greeter`, or `@greeter`.
     Abstract(String),
+    /// A port of a virtual machine or of its host, by Linux's vsock: `vsock://3:1024`.
+    Vsock {
+        /// The machine: its context id. To listen, `u32::MAX` is any of this machine's:
+        /// `vsock://-1:1024`.
+        cid: u32,
+        /// The port.
+        port: u32,
+    },
 }
 
-impl Address {
-    /// The address as tokio takes it: an abstract one begins with a zero byte.
-    pub(crate) fn socket_path(&self) -> PathBuf {
-        match self {
-            Self::Path(path) => path.clone(),
-            Self::Abstract(name) => format!("\0{name}").into(),
-        }
-    }
+/// The context id and the port of `3:1024`.
+fn vsock(text: &str) -> Option<Address> {
+    let (cid, port) = text.split_once(':')?;
+    let cid = match cid {
+        "-1" => u32::MAX,
+        cid => cid.parse().ok()?,
+    };
+    let port = port.parse().ok()?;
+    Some(Address::Vsock { cid, port })
 }
 
 impl FromStr for Address {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        if let Some(address) = text.strip_prefix("vsock://").and_then(vsock) {
+            return Ok(address);
+        }
         let (has_scheme, rest) = match text.strip_prefix("unix://") {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -54,8 +66,8 @@ impl FromStr for Address {
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
-                    "{text:?} is no address: expected unix:///path/of.sock, unix://@abstract-name \
-                     or the path of a socket"
+                    "{text:?} is no address: expected unix:///path/of.sock, unix://@abstract-name, \
+                     vsock://context-id:port or the path of a socket"
                 ),
             )
             .into()),
@@ -68,6 +80,8 @@ impl fmt::Display for Address {
         match self {
             Self::Path(path) => write!(f, "unix://{}", path.display()),
             Self::Abstract(name) => write!(f, "unix://@{name}"),
+            Self::Vsock { cid, port } if *cid == u32::MAX => write!(f, "vsock://-1:{port}"),
+            Self::Vsock { cid, port } => write!(f, "vsock://{cid}:{port}"),
         }
     }
 }
@@ -120,12 +134,27 @@ mod tests {
             ("unix://a.sock", "unix://a.sock"),
             ("@a", "unix://@a"),
             ("unix://@a", "unix://@a"),
+            ("vsock://2:1024", "vsock://2:1024"),
+            ("vsock://-1:0", "vsock://-1:0"),
+            ("vsock://4294967295:4294967295", "vsock://-1:4294967295"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), shown);
             assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
         }
-        for text in ["", "@", "unix://", "unix://@", "a.sock", "tcp://1.2.3.4:5"] {
+        let none = ["", "@", "unix://", "unix://@", "a.sock", "tcp://1.2.3.4:5"];
+        let no_vsock = [
+            "1",
+            "1:",
+            ":1",
+            "-2:1",
+            "1:-1",
+            "1:2:3",
+            "4294967296:1",
+            "@a",
+        ];
+        let no_vsock = no_vsock.map(|rest| format!("vsock://{rest}"));
+        for text in none.into_iter().chain(no_vsock.iter().map(String::as_str)) {
             let error = text.parse::<Address>().unwrap_err();
             assert!(
                 error.to_string().contains("expected unix:///path"),

@@ -4,6 +4,8 @@
 use std::io::{self, IoSlice};
 #[cfg(feature = "blocking")]
 use std::mem::MaybeUninit;
+#[cfg(feature = "tokio")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, AsRawFd};
 #[cfg(feature = "blocking")]
 use std::time::Duration;
@@ -14,16 +16,16 @@ use crate::context::Peer;
 
 /// A peer that is gone is an error of the write, not a signal that ends the process.
 #[cfg(not(target_vendor = "apple"))]
-const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL;
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
-const SEND_FLAGS: i32 = 0;
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT;
 
-/// Writes some of the slices.
-pub(crate) fn send(socket: &impl AsFd, slices: &[IoSlice<'_>], flags: i32) -> io::Result<usize> {
+/// Writes what the socket takes of the slices at once.
+pub(crate) fn send(socket: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let socket = SockRef::from(socket);
     match slices {
-        [one] => socket.send_with_flags(one, SEND_FLAGS | flags),
-        several => socket.send_vectored_with_flags(several, SEND_FLAGS | flags),
+        [one] => socket.send_with_flags(one, SEND_FLAGS),
+        several => socket.send_vectored_with_flags(several, SEND_FLAGS),
     }
 }
 
@@ -85,9 +87,9 @@ pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
 pub(crate) trait Stream: AsFd + AsRawFd + Unpin {}
 
 #[cfg(feature = "tokio")]
-impl Stream for std::os::unix::net::UnixStream {}
+impl Stream for OwnedFd {}
 #[cfg(feature = "tokio")]
-impl Stream for std::sync::Arc<std::os::unix::net::UnixStream> {}
+impl Stream for std::sync::Arc<OwnedFd> {}
 
 /// Tells the runtime of a socket.
 #[cfg(feature = "tokio")]
@@ -98,12 +100,12 @@ pub(crate) fn register<S: Stream>(
 ) -> io::Result<tokio::io::unix::AsyncFd<S>> {
     use tokio::io::unix::AsyncFd;
 
-    // SAFETY: a `UnixStream`, shared or not, owns its descriptor, always gives the same one,
-    // and closes it only when it is dropped.
+    // SAFETY: an `OwnedFd`, shared or not, always gives the same descriptor, and closes it
+    // only when it is dropped.
     unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(io::Error::from)
 }
 
-/// Receives bytes into the room that a task's buffer has; says how many.
+/// Receives what is there into the room that a task's buffer has; says how many bytes.
 #[cfg(feature = "tokio")]
 #[allow(unsafe_code)]
 pub(crate) fn receive_for_task(
@@ -112,7 +114,7 @@ pub(crate) fn receive_for_task(
 ) -> io::Result<usize> {
     // SAFETY: `recv` only ever writes initialised bytes to it.
     let unfilled = unsafe { buffer.unfilled_mut() };
-    let len = SockRef::from(socket).recv(unfilled)?;
+    let len = SockRef::from(socket).recv_with_flags(unfilled, libc::MSG_DONTWAIT)?;
     // SAFETY: the system has written that many bytes to the beginning.
     unsafe { buffer.assume_init(len) };
     buffer.advance(len);

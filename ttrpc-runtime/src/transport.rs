@@ -1,8 +1,11 @@
-//! Unix sockets: to listen on and to connect to.
+//! Sockets: to listen on and to connect to.
 
 use std::io;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use socket2::{SockAddr, Socket, Type};
 
 use crate::addr::Address;
 use crate::error::{Error, Result};
@@ -12,7 +15,7 @@ use crate::error::{Error, Result};
 /// Dropping it closes the socket, and removes its file if it made one.
 #[derive(Debug)]
 pub struct Listener {
-    pub(crate) socket: UnixListener,
+    pub(crate) socket: Socket,
     /// Of a socket that was made here.
     pub(crate) file: Option<File>,
 }
@@ -22,7 +25,7 @@ pub struct Listener {
 pub(crate) struct File(PathBuf);
 
 impl Listener {
-    /// Listens at `unix:///path`, `unix://@abstract` or an [`Address`].
+    /// Listens at `unix:///path`, `unix://@abstract`, `vsock://-1:port` or an [`Address`].
     ///
     /// The file of a socket that nobody listens on any more is replaced; it is what a
     /// server leaves behind that was killed.
@@ -35,10 +38,9 @@ impl Listener {
         A::Error: Into<Error>,
     {
         let address = address.try_into().map_err(Into::into)?;
-        let bind = || UnixListener::bind_addr(&socket_addr(&address)?);
-        let socket = match bind() {
+        let socket = match listen(&address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => match stale_file(&address) {
-                Some(file) => std::fs::remove_file(file).and_then(|()| bind()),
+                Some(file) => std::fs::remove_file(file).and_then(|()| listen(&address)),
                 None => Err(error),
             },
             other => other,
@@ -47,25 +49,34 @@ impl Listener {
         .map_err(|error| explain(error, "listen at", &address))?;
         let file = match address {
             Address::Path(path) => Some(File(path)),
-            Address::Abstract(_) => None,
+            _ => None,
         };
         Ok(Self { socket, file })
     }
 
-    fn non_blocking(socket: UnixListener) -> io::Result<UnixListener> {
+    fn non_blocking(socket: Socket) -> io::Result<Socket> {
         socket.set_nonblocking(true)?;
         Ok(socket)
+    }
+}
+
+impl TryFrom<OwnedFd> for Listener {
+    type Error = Error;
+
+    /// Listens on a socket of any kind from elsewhere, for example from a service manager; its
+    /// file, if it has one, is left alone.
+    fn try_from(socket: OwnedFd) -> Result<Self> {
+        let socket = Self::non_blocking(socket.into())?;
+        Ok(Self { socket, file: None })
     }
 }
 
 impl TryFrom<UnixListener> for Listener {
     type Error = Error;
 
-    /// Listens on a socket from elsewhere, for example from a service manager; its file
-    /// is left alone.
+    /// Listens on a socket from elsewhere; its file is left alone.
     fn try_from(socket: UnixListener) -> Result<Self> {
-        let socket = Self::non_blocking(socket)?;
-        Ok(Self { socket, file: None })
+        OwnedFd::from(socket).try_into()
     }
 }
 
@@ -75,8 +86,7 @@ impl TryFrom<tokio::net::UnixListener> for Listener {
 
     /// Listens on a socket from elsewhere; its file is left alone.
     fn try_from(socket: tokio::net::UnixListener) -> Result<Self> {
-        let socket = socket.into_std()?;
-        Ok(Self { socket, file: None })
+        socket.into_std()?.try_into()
     }
 }
 
@@ -99,21 +109,32 @@ fn stale_file(address: &Address) -> Option<&PathBuf> {
     (is_socket && UnixStream::connect(path).is_err_and(refused)).then_some(path)
 }
 
-/// The address as the system takes it.
-pub(crate) fn socket_addr(address: &Address) -> io::Result<SocketAddr> {
-    match address {
-        Address::Path(path) => SocketAddr::from_pathname(path),
+fn listen(address: &Address) -> io::Result<Socket> {
+    let (socket, at) = socket_for(address)?;
+    socket.bind(&at)?;
+    socket.listen(libc::SOMAXCONN)?;
+    Ok(socket)
+}
+
+/// A socket for an address, and that as the system takes it.
+pub(crate) fn socket_for(address: &Address) -> io::Result<(Socket, SockAddr)> {
+    let at = match address {
+        Address::Path(path) if path.as_os_str().as_encoded_bytes().contains(&0) => Err(
+            io::Error::new(io::ErrorKind::InvalidInput, "a path has no zero bytes"),
+        ),
+        Address::Path(path) => SockAddr::unix(path),
+        // The system's names of that kind begin with a zero byte.
         #[cfg(target_os = "linux")]
-        Address::Abstract(name) => {
-            use std::os::linux::net::SocketAddrExt;
-            SocketAddr::from_abstract_name(name)
-        }
+        Address::Abstract(name) => SockAddr::unix(Path::new(&format!("\0{name}"))),
+        #[cfg(target_os = "linux")]
+        Address::Vsock { cid, port } => Ok(SockAddr::vsock(*cid, *port)),
         #[cfg(not(target_os = "linux"))]
-        Address::Abstract(_) => Err(io::Error::new(
+        Address::Abstract(_) | Address::Vsock { .. } => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "only Linux has abstract addresses",
+            "only Linux has such addresses",
         )),
-    }
+    }?;
+    Ok((Socket::new(at.domain(), Type::STREAM, None)?, at))
 }
 
 pub(crate) fn explain(error: io::Error, what: &str, address: &Address) -> Error {

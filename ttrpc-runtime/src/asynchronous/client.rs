@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -45,7 +45,8 @@ impl Client {
         ClientBuilder::default()
     }
 
-    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
+    /// Connects to a server: to `unix:///path`, `unix://@abstract`,
+    /// `vsock://context-id:port` or an [`Address`].
     ///
     /// # Errors
     /// The address is none, or nobody listens there.
@@ -184,7 +185,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
+    /// Connects to a server: to `unix:///path`, `unix://@abstract`,
+    /// `vsock://context-id:port` or an [`Address`].
     ///
     /// # Errors
     /// The address is none, or nobody listens there.
@@ -233,7 +235,7 @@ impl fmt::Debug for ClientBuilder {
 fn open(
     settings: &Settings,
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    socket: Option<Arc<UnixStream>>,
+    socket: Option<Arc<OwnedFd>>,
 ) -> OpenConnection {
     let connection = Connection::new(settings.endpoint(), socket);
     let driver = Driver::new(Arc::clone(&connection), io, NoCalls);

@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::io::IoSlice;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -56,7 +56,7 @@ struct Shared<E> {
 
 /// How a caller writes without the task.
 struct Direct {
-    socket: Arc<UnixStream>,
+    socket: Arc<OwnedFd>,
     /// What the socket did not take, for the task.
     left: Output,
 }
@@ -75,7 +75,7 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
         link.take_output(&mut direct.left);
         if let Some(bytes) = direct.left.as_slice() {
             // What goes wrong the task will find, too.
-            let sent = socket::send(&direct.socket, &[IoSlice::new(bytes)], 0);
+            let sent = socket::send(&direct.socket, &[IoSlice::new(bytes)]);
             direct.left.advance(sent.unwrap_or(0));
         }
         let left = direct.left.len();
@@ -86,7 +86,7 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
 
 impl<E: Endpoint<Slot = Slot>> Connection<E> {
     /// A connection, to whose socket callers may write themselves if it is given.
-    pub(crate) fn new(endpoint: E, socket: Option<Arc<UnixStream>>) -> Arc<Self> {
+    pub(crate) fn new(endpoint: E, socket: Option<Arc<OwnedFd>>) -> Arc<Self> {
         let left = Output::default();
         Arc::new(Self {
             shared: Mutex::new(Shared {

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixListener;
 
 use super::driver::{Connection, Dispatch, Driver};
 use super::transport;
@@ -118,7 +117,7 @@ impl Server {
             socket,
             file: _file,
         } = listener.try_into().map_err(Into::into)?;
-        let socket = UnixListener::from_std(socket)?;
+        let socket = transport::listen(socket)?;
         let most = self.serving.settings().max_connections.saturating_sub(1);
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
         let mut backoff = Backoff::default();

@@ -1,4 +1,4 @@
-//! A connected Unix socket that wakes its task for no more than it has to.
+//! A connected socket that wakes its task for no more than it has to.
 //!
 //! tokio's own socket asks the system for both edges, and on a Unix socket each read by
 //! the peer raises a write edge: a wake-up for nothing after every message. This one asks
@@ -8,7 +8,7 @@
 //! It is for a task that polls reading and writing both, as a connection's does.
 
 use std::io::{self, IoSlice};
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::socket::{Stream, receive_for_task, register, send, would_block};
 
-pub(crate) struct Socket<S: Stream = StdUnixStream> {
+pub(crate) struct Socket<S: Stream = OwnedFd> {
     fd: Registered<S>,
     /// Whether a write has failed: then what has come is all that comes.
     is_broken: bool,
@@ -113,14 +113,14 @@ impl<S: Stream> AsyncWrite for Socket<S> {
             let sent = match &self.fd {
                 Registered::Both(fd) => {
                     let mut ready = ready!(fd.poll_write_ready(cx))?;
-                    let sent = send(ready.get_inner(), slices, 0);
+                    let sent = send(ready.get_inner(), slices);
                     if would_block(&sent) {
                         ready.clear_ready();
                         continue;
                     }
                     sent
                 }
-                _ => send(self.fd()?.get_ref(), slices, 0),
+                _ => send(self.fd()?.get_ref(), slices),
             };
             if would_block(&sent) {
                 self.register_for_writing()?;

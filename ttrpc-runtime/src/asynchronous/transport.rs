@@ -1,37 +1,84 @@
 //! How the asynchronous flavour connects and is connected to.
 
 use std::io;
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tokio::net::{UnixListener, UnixStream};
+use socket2::{SockAddr, SockRef};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::socket::Socket;
 use crate::addr::Address;
 use crate::context::Peer;
 use crate::error::Result;
-use crate::socket::peer;
-use crate::transport::explain;
+use crate::socket::{peer, register};
+use crate::transport::{explain, socket_for};
+
+/// Waits for connections from now on.
+pub(super) fn listen(listener: socket2::Socket) -> io::Result<AsyncFd<OwnedFd>> {
+    register(listener.into(), Interest::READABLE)
+}
 
 /// Accepts a connection.
-pub(super) async fn accept(listener: &UnixListener) -> io::Result<(Socket, Option<Peer>)> {
-    let (stream, _) = listener.accept().await?;
+pub(super) async fn accept(listener: &AsyncFd<OwnedFd>) -> io::Result<(Socket, Option<Peer>)> {
+    let accept = |listener: &OwnedFd| SockRef::from(listener).accept();
+    let (stream, _) = listener.async_io(Interest::READABLE, accept).await?;
     // Without it the call is served all the same; its context then has no peer.
     let peer = peer(&stream);
-    Ok((Socket::new(stream.into_std()?)?, peer))
+    Ok((Socket::new(stream.into())?, peer))
 }
 
 /// Connects to a server: gives the socket that a task drives, and the same one for those who
 /// write themselves.
-pub(super) async fn connect(
-    address: &Address,
-) -> Result<(Socket<Arc<StdUnixStream>>, Arc<StdUnixStream>)> {
-    let connected = UnixStream::connect(address.socket_path()).await;
-    let share = |stream: UnixStream| {
-        let stream = Arc::new(stream.into_std()?);
+pub(super) async fn connect(address: &Address) -> Result<(Socket<Arc<OwnedFd>>, Arc<OwnedFd>)> {
+    let connect = async {
+        let (socket, at) = socket_for(address)?;
+        let stream = Arc::new(connect_to(socket, &at).await?);
         Ok((Socket::new(Arc::clone(&stream))?, stream))
     };
-    connected
-        .and_then(share)
-        .map_err(|error| explain(error, "connect to", address))
+    let connected: io::Result<_> = connect.await;
+    connected.map_err(|error| explain(error, "connect to", address))
+}
+
+/// Connects a socket: a Unix one at once, others in a while.
+async fn connect_to(socket: socket2::Socket, at: &SockAddr) -> io::Result<OwnedFd> {
+    socket.set_nonblocking(true)?;
+    let outcome = socket.connect(at);
+    let stream = OwnedFd::from(socket);
+    match outcome {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        outcome => return outcome.map(|()| stream),
+    }
+    let connecting = register(stream, Interest::WRITABLE)?;
+    drop(connecting.writable().await?);
+    let stream = connecting.into_inner();
+    match SockRef::from(&stream).take_error()? {
+        None => Ok(stream),
+        Some(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_takes_a_while_to_connect_is_waited_for() {
+        let connect = async |at: &SockAddr| {
+            let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            connect_to(socket, at).await
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = SockAddr::from(listener.local_addr().unwrap());
+        let stream = connect(&at).await.unwrap();
+        assert!(SockRef::from(&stream).peer_addr().is_ok());
+        drop((stream, listener));
+        let error = connect(&at).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use super::connection::{Connection, Host, Shared};
@@ -18,7 +17,7 @@ use crate::connection::{Asks, Slot};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::proto::{client, server};
-use crate::transport::{explain, socket_addr};
+use crate::transport::{explain, socket_for};
 
 /// A connection to a server, and the calls on it.
 ///
@@ -49,7 +48,8 @@ impl Client {
         ClientBuilder::default()
     }
 
-    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
+    /// Connects to a server: to `unix:///path`, `unix://@abstract`,
+    /// `vsock://context-id:port` or an [`Address`].
     ///
     /// # Errors
     /// The address is none, or nobody listens there.
@@ -61,7 +61,7 @@ impl Client {
         Self::builder().connect(address)
     }
 
-    /// Makes calls over a connected socket of any kind: a `UnixStream`, or one of vsock.
+    /// Makes calls over a connected socket of any kind: a `UnixStream`, say.
     ///
     /// # Errors
     /// It is no socket.
@@ -203,7 +203,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects to a server: to `unix:///path`, `unix://@abstract` or an [`Address`].
+    /// Connects to a server: to `unix:///path`, `unix://@abstract`,
+    /// `vsock://context-id:port` or an [`Address`].
     ///
     /// # Errors
     /// The address is none, or nobody listens there.
@@ -231,7 +232,7 @@ impl ClientBuilder {
         Ok(Client { calls })
     }
 
-    /// Makes calls over a connected socket of any kind: a `UnixStream`, or one of vsock.
+    /// Makes calls over a connected socket of any kind: a `UnixStream`, say.
     ///
     /// # Errors
     /// It is no socket.
@@ -249,10 +250,15 @@ impl fmt::Debug for ClientBuilder {
 }
 
 fn connect(address: &Address) -> Result<OwnedFd> {
-    let connected = socket_addr(address).and_then(|at| UnixStream::connect_addr(&at));
-    connected
-        .map(OwnedFd::from)
-        .map_err(|error| explain(error, "connect to", address))
+    let connected = socket_for(address).and_then(|(socket, at)| {
+        loop {
+            match socket.connect(&at) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome.map(|()| socket.into()),
+            }
+        }
+    });
+    connected.map_err(|error| explain(error, "connect to", address))
 }
 
 fn open(settings: &Settings, reader_thread: bool, socket: OwnedFd) -> Result<OpenConnection> {

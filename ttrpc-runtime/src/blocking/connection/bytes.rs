@@ -36,11 +36,11 @@ impl<H: Host> Connection<H> {
     pub(super) fn write(&self, output: &mut Output) -> io::Result<()> {
         while !output.is_empty() {
             let sent = match output.as_slice() {
-                Some(one) => self.send(&[IoSlice::new(one)]),
+                Some(one) => socket::send(&self.socket, &[IoSlice::new(one)]),
                 None => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                     let used = output.slices(&mut slices);
-                    self.send(&slices[..used])
+                    socket::send(&self.socket, &slices[..used])
                 }
             };
             match sent {
@@ -52,10 +52,6 @@ impl<H: Host> Connection<H> {
             }
         }
         Ok(())
-    }
-
-    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        socket::send(&self.socket, slices, libc::MSG_DONTWAIT)
     }
 
     /// Reads once.

@@ -1,0 +1,152 @@
+//! Sockets that are no Unix ones: what one flavour serves the other one calls.
+
+#![cfg(all(feature = "tokio", feature = "blocking"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{Address, Client, Context, Listener, Server, blocking};
+
+const SERVICE: &str = "test.Echo";
+
+struct Echo;
+
+impl ttrpc_runtime::Service for Echo {
+    fn name(&self) -> &'static str {
+        SERVICE
+    }
+
+    fn call(&self, call: ttrpc_runtime::Call) -> ttrpc_runtime::Reply {
+        call.unary(Raw, async |ctx, request: Bytes| {
+            // Only of a Unix socket the system tells who is at the other end.
+            assert!(ctx.peer().is_none());
+            Ok(request)
+        })
+    }
+}
+
+impl blocking::Service for Echo {
+    fn name(&self) -> &'static str {
+        SERVICE
+    }
+
+    fn call(&self, call: blocking::Call) -> blocking::Reply {
+        call.unary(Raw, |ctx, request: Bytes| {
+            assert!(ctx.peer().is_none());
+            Ok(request)
+        })
+    }
+}
+
+/// A runtime of tokio, for a test of both flavours.
+fn run(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(test);
+}
+
+/// One that takes several writes.
+fn request() -> Bytes {
+    Bytes::from(vec![7; 3_000_000])
+}
+
+async fn calls(client: Client) {
+    let ctx = Context::new();
+    for request in [Bytes::from_static(b"x"), request()] {
+        let reply = client.unary(Raw, &ctx, SERVICE, "Echo", request.clone());
+        let reply: Bytes = reply.await.unwrap();
+        assert!(reply == request);
+    }
+}
+
+fn calls_of_a_thread(client: &blocking::Client) {
+    for request in [Bytes::from_static(b"x"), request()] {
+        let reply = client.unary(Raw, &Context::new(), SERVICE, "Echo", request.clone());
+        let reply: Bytes = reply.unwrap();
+        assert!(reply == request);
+    }
+}
+
+/// Has a server of each flavour serve a listener, while the other flavour calls.
+fn serve_in_turn(
+    listen: impl Fn() -> Listener,
+    call: impl AsyncFnOnce(),
+    call_from_thread: impl FnOnce() + Send + 'static,
+) {
+    run(async {
+        let server = Server::builder().service(Echo).build().unwrap();
+        let (served, listener) = (server.clone(), listen());
+        let serving = tokio::spawn(async move { served.serve(listener).await });
+        let calls = tokio::task::spawn_blocking(call_from_thread);
+        calls.await.unwrap();
+        server.shutdown(Duration::MAX).await;
+        serving.await.unwrap().unwrap();
+
+        let server = blocking::Server::builder().service(Echo).build().unwrap();
+        let (served, listener) = (server.clone(), listen());
+        let serving = thread::spawn(move || served.serve(listener));
+        call().await;
+        server.shutdown(Duration::MAX);
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_socket_of_any_kind_is_listened_on() {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let at = socket.local_addr().unwrap();
+    serve_in_turn(
+        || Listener::try_from(OwnedFd::from(socket.try_clone().unwrap())).unwrap(),
+        async || {
+            calls(Client::new(
+                tokio::net::TcpStream::connect(at).await.unwrap(),
+            ))
+            .await
+        },
+        move || {
+            let stream = TcpStream::connect(at).unwrap();
+            calls_of_a_thread(&blocking::Client::new(stream).unwrap());
+        },
+    );
+}
+
+#[test]
+fn vsock_is_listened_on_and_connected_to() {
+    let port = 20_000 + std::process::id() % 40_000;
+    let address = Address::Vsock {
+        cid: u32::MAX,
+        port,
+    };
+    let listener = match Listener::bind(address.clone()) {
+        Ok(listener) => listener,
+        // A system without it says so.
+        Err(error) => {
+            let error = error.to_string();
+            let begin = format!("can't listen at vsock://-1:{port}: ");
+            assert!(error.starts_with(&begin), "{error}");
+            assert!(!Path::new("/dev/vsock").exists(), "{error}");
+            return;
+        }
+    };
+    let error = Listener::bind(address.clone()).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    drop(listener);
+    // What is sent to a machine's own port comes back where the system has been told to.
+    if !Path::new("/sys/module/vsock_loopback").exists() {
+        return;
+    }
+    const LOCAL: u32 = 1;
+    let server = Address::Vsock { cid: LOCAL, port };
+    let same = server.clone();
+    serve_in_turn(
+        || Listener::bind(address.clone()).unwrap(),
+        async || calls(Client::connect(server).await.unwrap()).await,
+        move || calls_of_a_thread(&blocking::Client::connect(same).unwrap()),
+    );
+}
