@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 use crate::cancel::CancelOnDrop;
 use crate::cancel::{Cancelled, Token};
-use crate::error::Result;
 use crate::metadata::Metadata;
+use crate::peer::Peer;
 #[cfg(any(feature = "tokio", feature = "blocking"))]
 use crate::serving::CallRef;
-use crate::status::Status;
 
 /// The deadline, the metadata, the cancellation and the peer of a call.
 ///
@@ -63,63 +62,6 @@ impl Connected {
             Self::Greeted(greeted) => greeted.0.as_ref(),
         }
     }
-}
-
-/// Who is at the other end of a Unix socket, as the kernel knows it: the process that
-/// connected, at the time when it did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Peer {
-    /// The process id, where the platform tells it.
-    pub pid: Option<i32>,
-    /// The effective user id.
-    pub uid: u32,
-    /// The effective group id.
-    pub gid: u32,
-}
-
-impl Peer {
-    /// Checks that the peer runs as this user; for
-    /// handshakes of servers.
-    ///
-    /// # Errors
-    /// PERMISSION_DENIED: it runs as another one.
-    pub fn require_uid(&self, uid: u32) -> Result<()> {
-        check("user", self.uid, uid)
-    }
-
-    /// Checks that the peer runs as this group.
-    ///
-    /// # Errors
-    /// PERMISSION_DENIED: it runs as another one.
-    pub fn require_gid(&self, gid: u32) -> Result<()> {
-        check("group", self.gid, gid)
-    }
-
-    /// Checks that the peer runs as root.
-    ///
-    /// # Errors
-    /// PERMISSION_DENIED: it does not.
-    pub fn require_root(&self) -> Result<()> {
-        self.require_uid(0)
-    }
-
-    /// Checks that the peer runs as the user that this process runs as.
-    ///
-    /// # Errors
-    /// PERMISSION_DENIED: it runs as another one.
-    #[cfg(any(feature = "tokio", feature = "blocking"))]
-    pub fn require_same_user(&self) -> Result<()> {
-        self.require_uid(crate::socket::effective_uid())
-    }
-}
-
-fn check(what: &str, is: u32, required: u32) -> Result<()> {
-    if is == required {
-        return Ok(());
-    }
-    let message = format!("the peer runs as {what} {is}, and only {what} {required} may connect");
-    Err(Status::permission_denied(message).into())
 }
 
 impl Context {
@@ -221,7 +163,7 @@ impl Context {
         self.is_cancelled()
     }
 
-    /// Who called, where the connection tells: on Unix sockets. A caller's own
+    /// Who called, where the connection tells: on Unix sockets and vsock. A caller's own
     /// context has none.
     pub fn peer(&self) -> Option<&Peer> {
         self.connection.peer()

@@ -65,7 +65,7 @@
 //! ```
 //!
 //! Beside them stand the words that all layers use: `addr`, `cancel`, `clock`,
-//! `context`, `error`, `limits`, `metadata`, `series`, `status`, `timers`; and `socket`,
+//! `context`, `error`, `limits`, `metadata`, `peer`, `series`, `status`, `timers`; and `socket`,
 //! with what std lacks.
 
 // Without a flavour nobody uses what the flavours share.
@@ -92,6 +92,7 @@ mod error;
 pub mod frame;
 mod limits;
 mod metadata;
+mod peer;
 pub mod proto;
 mod series;
 mod status;
@@ -121,12 +122,13 @@ pub use self::addr::Address;
 pub use self::asynchronous::{Client, ClientBuilder, Server, ServerBuilder};
 #[cfg(feature = "tokio")]
 pub use self::channel::Sender;
-pub use self::context::{CallContext, Canceller, Context, Peer};
+pub use self::context::{CallContext, Canceller, Context};
 pub use self::error::{Error, Result};
 #[cfg(feature = "tokio")]
 pub use self::interceptor::{Body, Interceptor, Invocation, Next};
 pub use self::limits::Limits;
 pub use self::metadata::Metadata;
+pub use self::peer::Peer;
 pub use self::proto::CallKind;
 #[cfg(feature = "tokio")]
 pub use self::service::{Call, Reply, Service, unimplemented};

@@ -12,11 +12,12 @@ pub(crate) use self::connections::{CallRef, Place};
 
 use crate::cancel::Token;
 use crate::connection::Answers;
-use crate::context::{Connected, Context, Peer};
+use crate::context::{Connected, Context};
 use crate::envelope::Request;
 use crate::error::Result;
 use crate::interceptor::{Chain, Interceptor, Invocation};
 use crate::limits::Limits;
+use crate::peer::Peer;
 use crate::proto::{CallKind, server};
 use crate::responder::{self, WireResponder};
 use crate::service::{Call, Origin, Running, Service};
@@ -90,7 +91,7 @@ macro_rules! server_options {
         /// connection is closed; what it gives, handlers read by
         /// [`Context::handshake`](crate::Context::handshake).
         ///
-        /// It gets the peer's credentials, which there are on Unix sockets that
+        /// It gets who is at the other end, which the system tells of Unix sockets and vsock that
         /// [`serve`](Server::serve) accepts, and not for
         /// [`serve_connection`](Server::serve_connection).
         ///

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::context::Peer;
+use crate::peer::{Peer, Who};
 
 /// A peer that is gone is an error of the write, not a signal that ends the process.
 #[cfg(not(target_vendor = "apple"))]
@@ -40,7 +40,7 @@ pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Who is at the other end of a socket, if the system tells.
+/// Who is at the other end of a connected socket, if the system tells.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[allow(unsafe_code)]
 pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
@@ -61,25 +61,27 @@ pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
         )
     };
     // Of what is no Unix socket the ids are all ones.
-    (failed == 0 && peer.uid != u32::MAX).then(|| Peer {
-        pid: (peer.pid > 0).then_some(peer.pid),
-        uid: peer.uid,
-        gid: peer.gid,
-    })
+    if failed == 0 && peer.uid != u32::MAX {
+        return Some(Peer(Who::Process {
+            pid: (peer.pid > 0).then_some(peer.pid),
+            uid: peer.uid,
+            gid: peer.gid,
+        }));
+    }
+    let address = SockRef::from(socket).peer_addr().ok()?;
+    let (cid, _) = address.as_vsock_address()?;
+    Some(Peer(Who::Machine { cid }))
 }
 
-/// Who is at the other end of a socket, if the system tells.
+/// Who is at the other end of a connected socket, if the system tells.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[allow(unsafe_code)]
 pub(crate) fn peer(socket: &impl AsFd) -> Option<Peer> {
     let (mut uid, mut gid) = (0, 0);
     // SAFETY: the pointers are to where the ids are to be written.
     let failed = unsafe { libc::getpeereid(socket.as_fd().as_raw_fd(), &mut uid, &mut gid) };
-    (failed == 0).then_some(Peer {
-        pid: None,
-        uid,
-        gid,
-    })
+    let pid = None;
+    (failed == 0).then_some(Peer(Who::Process { pid, uid, gid }))
 }
 
 /// A socket of a task, which others may share.

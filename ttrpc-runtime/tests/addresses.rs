@@ -12,9 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ttrpc_runtime::codec::Raw;
-use ttrpc_runtime::{Address, Client, Context, Listener, Server, blocking};
+use ttrpc_runtime::{Address, Client, Context, Listener, Peer, Server, blocking};
 
 const SERVICE: &str = "test.Echo";
+
+/// A machine's context id for itself.
+const LOCAL: u32 = 1;
+
+/// Of vsock the system tells which machine is at the other end, of TCP nothing.
+fn check_peer(peer: Option<&Peer>) {
+    assert!(peer.is_none_or(|peer| peer.cid() == Some(LOCAL)));
+}
 
 struct Echo;
 
@@ -25,8 +33,7 @@ impl ttrpc_runtime::Service for Echo {
 
     fn call(&self, call: ttrpc_runtime::Call) -> ttrpc_runtime::Reply {
         call.unary(Raw, async |ctx, request: Bytes| {
-            // Only of a Unix socket the system tells who is at the other end.
-            assert!(ctx.peer().is_none());
+            check_peer(ctx.peer());
             Ok(request)
         })
     }
@@ -39,7 +46,7 @@ impl blocking::Service for Echo {
 
     fn call(&self, call: blocking::Call) -> blocking::Reply {
         call.unary(Raw, |ctx, request: Bytes| {
-            assert!(ctx.peer().is_none());
+            check_peer(ctx.peer());
             Ok(request)
         })
     }
@@ -141,7 +148,6 @@ fn vsock_is_listened_on_and_connected_to() {
     if !Path::new("/sys/module/vsock_loopback").exists() {
         return;
     }
-    const LOCAL: u32 = 1;
     let server = Address::Vsock { cid: LOCAL, port };
     let same = server.clone();
     serve_in_turn(

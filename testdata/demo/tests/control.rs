@@ -230,7 +230,7 @@ async fn a_handshake_lets_in_or_not_and_tells_handlers() {
     let greet = Server::builder().handshake(|peer| {
         let peer = peer.ok_or_else(|| Status::unauthenticated("who is it?"))?;
         peer.require_same_user()?;
-        Ok(format!("user {}", peer.uid))
+        Ok(format!("user {}", peer.uid().unwrap()))
     });
     let (server, path) = serve_with(greet, Who);
     let client = connect_with(Client::builder(), &path).await;

@@ -245,7 +245,7 @@ async fn what_a_handler_is_given_reaches_the_next_server() {
                 .ok_or_else(|| Status::internal("no deadline"))?;
             let peer = ctx.peer().ok_or_else(|| Status::internal("no peer"))?;
             assert!(left > Duration::from_secs(30) && left <= Duration::from_secs(60));
-            assert_eq!(peer.pid, Some(std::process::id() as i32));
+            assert_eq!(peer.pid(), Some(std::process::id() as i32));
             let tags: Vec<_> = ctx.metadata().get_all("tag").collect();
             Ok(Feature {
                 name: tags.join(","),

@@ -10,8 +10,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::socket::Socket;
 use crate::addr::Address;
-use crate::context::Peer;
 use crate::error::Result;
+use crate::peer::Peer;
 use crate::socket::{peer, register};
 use crate::transport::{explain, socket_for};
 

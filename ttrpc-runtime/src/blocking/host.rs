@@ -14,9 +14,10 @@ use super::connection::{
 use super::hub::Hub;
 use super::pool::{Job, Worker};
 use crate::connection::{Answers, Slot};
-use crate::context::{Connected, Peer};
+use crate::context::Connected;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
+use crate::peer::Peer;
 use crate::proto::{Endpoint, server};
 use crate::service::Running;
 use crate::serving::Serving;
