@@ -210,16 +210,14 @@ impl<S: Default> Connection<S> {
         if self.failed.is_some() || matches!(stream.receiving, Receiving::Ended(_)) {
             return;
         }
-        let sending = std::mem::take(&mut stream.sending);
-        let told = sending && stream.kind.server_streams();
-        if sending {
-            // Nobody will miss it, and the server may be done by the time it comes.
-            self.link.take_back(id);
-        }
+        let (kind, sending) = (stream.kind, std::mem::take(&mut stream.sending));
+        // Nobody will miss it, and the server may be done by the time it comes. A close that
+        // has not left is none.
+        let is_open = self.take_requests_back(id, kind) || sending;
         if self.send_cancel {
             let output = &mut self.link.output;
             output.put_plain(id, MessageType::CANCEL, Flags::NONE, 0, |_| {});
-        } else if told {
+        } else if is_open && kind.server_streams() {
             self.link.put_close(id);
         }
     }
@@ -239,11 +237,9 @@ impl<S: Default> Connection<S> {
         self.end(id, end)
     }
 
-    /// Some servers die of what follows their end.
-    fn take_requests_back(&mut self, id: StreamId, kind: CallKind) {
-        if kind.client_streams() {
-            self.link.take_back(id);
-        }
+    /// Some servers die of what follows their end. Says whether the close was taken back, too.
+    fn take_requests_back(&mut self, id: StreamId, kind: CallKind) -> bool {
+        kind.client_streams() && self.link.take_back(id)
     }
 
     /// Ends a stream with an error: what waits to be received is not waited for. The server
@@ -254,8 +250,11 @@ impl<S: Default> Connection<S> {
         };
         if !matches!(stream.receiving, Receiving::Ended(_)) {
             stream.inbox.clear();
+            let kind = stream.kind;
             if self.send_cancel || !knows {
                 self.put_given_up(id);
+            } else {
+                self.take_requests_back(id, kind);
             }
         }
         self.end(id, End::Failed(error))
@@ -322,7 +321,7 @@ impl<S: Default> Connection<S> {
         let kind = stream.kind;
         if !kind.server_streams() {
             let error = Error::protocol("data came for a call that has a single reply");
-            return self.end(id, End::Failed(error));
+            return self.end_by_server(id, kind, End::Failed(error));
         }
         if !matches!(stream.receiving, Receiving::Open) {
             return Step::Done;

@@ -467,11 +467,9 @@ impl<S: Default> Link<S> {
         Some(received)
     }
 
-    /// Takes the data back that waits to be sent on a stream.
-    pub(super) fn take_back(&mut self, id: StreamId) {
-        if !self.output.is_empty() {
-            self.output.take_back(id);
-        }
+    /// Takes the data back that waits to be sent on a stream; says whether its close did.
+    pub(super) fn take_back(&mut self, id: StreamId) -> bool {
+        !self.output.is_empty() && self.output.take_back(id)
     }
 
     /// Queues the frame that ends this side of a stream. It carries no message: some

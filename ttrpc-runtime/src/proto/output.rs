@@ -191,15 +191,16 @@ impl Output {
         used
     }
 
-    /// Takes the data frames of a stream back. Nothing may have been written yet.
-    pub(super) fn take_back(&mut self, stream_id: StreamId) {
+    /// Takes the data frames of a stream back; says whether the last of them was among these.
+    /// Nothing may have been written yet.
+    pub(super) fn take_back(&mut self, stream_id: StreamId) -> bool {
         let Some(queue) = &mut self.0 else {
-            return;
+            return false;
         };
         debug_assert_eq!(queue.written, 0);
         let Buffer { run, mut large, .. } = std::mem::take(&mut queue.buffer);
         let kept = &mut queue.buffer;
-        let mut at = 0;
+        let (mut at, mut is_last) = (0, false);
         while let Some(header) = run[at..].first_chunk::<HEADER_LEN>() {
             let header = Header::from_bytes(*header);
             let is_kept = header.stream_id != stream_id || header.message_type != MessageType::DATA;
@@ -217,12 +218,15 @@ impl Output {
             }
             if is_kept {
                 kept.put_slice(&run[at..end]);
+            } else {
+                is_last = header.flags.contains(Flags::REMOTE_CLOSED);
             }
             at = end;
         }
         if self.is_empty() {
             self.give_back();
         }
+        is_last
     }
 
     /// Says that `len` bytes have been written.

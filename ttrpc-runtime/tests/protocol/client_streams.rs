@@ -140,6 +140,57 @@ fn data_that_waits_in_the_output_is_dropped_when_nobody_is_left() {
     }
 }
 
+/// The same for a call that was given up after its close was queued: a close that is taken
+/// back with the rest is told again where one is to be told.
+#[test]
+fn data_and_close_that_wait_in_the_output_are_dropped_when_the_call_is_given_up() {
+    for (kind, told) in [
+        (ClientStreaming, vec![]),
+        (BidiStreaming, data(1, END, b"")),
+    ] {
+        let mut client = client(kind);
+        client.send(1, b"waits").unwrap();
+        client.finish(1, Ok(()));
+        client.endpoint.abandon(stream_id(1));
+        assert_eq!(client.write(usize::MAX), told);
+    }
+}
+
+/// And where its deadline passes: by the time the messages leave, the server has ended the
+/// call, and this end may have seen that.
+#[test]
+fn data_that_waits_in_the_output_is_dropped_at_the_deadline() {
+    for kind in [ClientStreaming, BidiStreaming] {
+        for closed in [false, true] {
+            let mut client = Client::with(|_| {});
+            let second = Duration::from_secs(1);
+            client.try_open(kind, None, Some(second)).unwrap();
+            client.write(usize::MAX);
+            client.send(1, b"waits").unwrap();
+            if closed {
+                client.finish(1, Ok(()));
+            }
+            client.advance(second);
+            assert_eq!(client.receive(1), [Got::Failed(4)]);
+            client.feed(failure(1, 4));
+            assert_eq!(client.write(usize::MAX), []);
+        }
+    }
+}
+
+/// And where the server takes the call for one of another kind: its Data fails the call, and
+/// may have been its end.
+#[test]
+fn data_that_waits_in_the_output_is_dropped_when_data_comes_for_a_single_reply() {
+    for flags in [NONE, END] {
+        let mut client = client(ClientStreaming);
+        client.send(1, b"waits").unwrap();
+        client.feed(data(1, flags, b""));
+        assert_eq!(client.write(usize::MAX), []);
+        assert!(client.receive_error(1).is_protocol());
+    }
+}
+
 /// "Receive: accept the combined frame and deliver the payload before the end." "Zero-
 /// length Data without 0x04 is an empty message and is delivered."
 #[test]
