@@ -82,18 +82,33 @@ impl<S: Default> Connection<S> {
     /// A reply that can't be sent becomes the error that says so. Gives back the slot
     /// of the stream, if the call has had one by then.
     pub fn respond(&mut self, id: StreamId, result: Result<&dyn Payload>) -> Option<S> {
-        let slot = match Fresh::take_first(&mut self.fresh, id) {
+        if !self.is_open(id) {
+            return None;
+        }
+        // While the call is open: where the reply panics, it can still be answered.
+        if let Err(error) = result.and_then(|reply| self.put_reply(id, reply)) {
+            self.put_error(id, &error.into_status());
+        }
+        match Fresh::take_first(&mut self.fresh, id) {
             Some((kind, remote_closed)) => {
                 self.closed(id, kind, remote_closed);
                 self.link.settle();
                 None
             }
-            None => Some(self.close(id)?),
-        };
-        if let Err(error) = result.and_then(|reply| self.put_reply(id, reply)) {
-            self.put_error(id, &error.into_status());
+            None => self.close(id),
         }
-        slot
+    }
+
+    /// Whether a call is not over, be it that it has a stream or that it needs none yet.
+    fn is_open(&mut self, id: StreamId) -> bool {
+        if self.fresh.as_ref().is_some_and(|fresh| fresh.is_first(id)) {
+            return true;
+        }
+        if self.link.streams.get(id).is_none() {
+            // One of those that came last may be answered before its turn.
+            self.admit();
+        }
+        self.link.streams.get(id).is_some()
     }
 
     fn put_reply(&mut self, id: StreamId, reply: &dyn Payload) -> Result<()> {
@@ -136,10 +151,6 @@ impl<S: Default> Connection<S> {
 
     /// Removes a stream, and gives its slot back.
     fn close(&mut self, id: StreamId) -> Option<S> {
-        if self.link.streams.get(id).is_none() {
-            // One of those that came last may be answered before its turn.
-            self.admit();
-        }
         let stream = self.link.streams.get(id)?;
         let (kind, remote_closed) = (stream.kind, stream.remote_closed);
         self.closed(id, kind, remote_closed);

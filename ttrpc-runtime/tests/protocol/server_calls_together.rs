@@ -1,8 +1,11 @@
 //! A server that takes calls together which lie one behind the other.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
+use ttrpc_runtime::codec::{Buffer, CodecError, Payload};
 use ttrpc_runtime::proto::{CallKind, Endpoint, Event, Now, Output, server};
-use ttrpc_runtime::{Limits, Result};
+use ttrpc_runtime::{Limits, Result, Status};
 
 use crate::frames::{
     CLOSED, NONE, OPEN, REQUEST, Sent, data, frame, parse, reply, request, request_within,
@@ -180,4 +183,36 @@ fn none_is_taken_once_the_server_shuts_down_or_replies_pile_up() {
     assert!(!full.wants_read());
     assert_eq!(sent(&mut full), [Sent::Reply(1, b"a long reply".to_vec())]);
     assert_eq!(ids(&take(&mut full).unwrap()), [5]);
+}
+
+/// What is to be answered with a reply whose codec panics is answered with an error: whoever
+/// the panic takes the call from still finds it.
+#[test]
+fn a_call_whose_reply_panics_can_still_be_answered() {
+    struct Panics;
+    impl Payload for Panics {
+        fn encoded_len(&self) -> Result<usize, CodecError> {
+            Ok(5)
+        }
+        fn write(&self, buffer: &mut Buffer) {
+            buffer.put_slice(b"some");
+            panic!("in the middle of a message");
+        }
+    }
+    for needs_streams in [false, true] {
+        let mut server = server(Limits::default(), &unary(&[1, 3, 5]));
+        let calls = take(&mut server).unwrap();
+        if needs_streams {
+            server.link();
+        }
+        for id in ids(&calls) {
+            let respond = AssertUnwindSafe(|| server.respond(stream_id(id), Ok(&Panics)));
+            assert!(catch_unwind(respond).is_err());
+            server.respond(stream_id(id), Err(Status::internal("it panicked").into()));
+            assert_eq!(server.respond(stream_id(id), Ok(&Bytes::new())), None);
+        }
+        let failures = [1, 3, 5].map(|id| Sent::Failure(id, 13));
+        assert_eq!(sent(&mut server), failures);
+        assert_eq!(server.link().streams(), 0);
+    }
 }

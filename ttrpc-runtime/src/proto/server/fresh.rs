@@ -42,10 +42,14 @@ impl Fresh {
         self.more += 1;
     }
 
+    pub(super) fn is_first(&self, id: StreamId) -> bool {
+        self.id == id
+    }
+
     /// Takes a call out if it is the first of them: gives its kind, and whether the client has
     /// said all.
     pub(super) fn take_first(place: &mut Option<Self>, id: StreamId) -> Option<(CallKind, bool)> {
-        let fresh = place.as_mut().filter(|fresh| fresh.id == id)?;
+        let fresh = place.as_mut().filter(|fresh| fresh.is_first(id))?;
         let taken = (fresh.kind, fresh.remote_closed);
         match (fresh.more.checked_sub(1), id.next()) {
             (Some(more), Some(next)) => (fresh.more, fresh.id) = (more, next),
