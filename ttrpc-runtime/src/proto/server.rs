@@ -73,7 +73,11 @@ impl<S: Default> Connection<S> {
     pub fn accept(&mut self, id: StreamId, kind: CallKind) {
         self.admit();
         if let Some(stream) = self.link.streams.get_mut(id) {
-            stream.kind = kind;
+            let guess = std::mem::replace(&mut stream.kind, kind);
+            if guess.client_streams() && !kind.client_streams() && !stream.remote_closed {
+                // Its client sends all the same, and will be late.
+                self.remember(id);
+            }
         }
     }
 

@@ -201,6 +201,22 @@ fn late_data_on_a_stream_that_was_refused_is_no_flood() {
     }
 }
 
+/// And where the method takes a single request, though the client has announced a stream.
+#[test]
+fn late_data_of_a_client_that_took_the_call_for_a_stream_is_no_flood() {
+    for kind in [CallKind::Unary, CallKind::ServerStreaming] {
+        let mut server = bystander::server();
+        server.feed(request(FREE, OPEN, b""));
+        server.endpoint.accept(stream_id(FREE), kind);
+        server.respond(FREE, Ok(b"answer"));
+        server.sent();
+        assert_eq!(flood(&mut server, FREE, 3 * STRAYS), 3 * STRAYS, "{kind:?}");
+        server.feed(data(FREE, CLOSED | NO_DATA, b""));
+        assert_eq!(server.sent(), [Sent::Failure(FREE, 3)]);
+        assert_eq!(flood(&mut server, FREE, 10_000), STRAYS, "after its close");
+    }
+}
+
 /// "Data on a unary id in flight: code 3 for the Data, the call itself is unaffected and
 /// answers once"
 #[test]
