@@ -165,7 +165,8 @@ impl<S: Default> Link<S> {
     /// How much room there is, if there is some.
     pub(crate) fn room(&self) -> Option<Size> {
         let all = Size {
-            bytes: self.limits.output_bytes,
+            // Whatever the limit, one message fits.
+            bytes: self.limits.output_bytes.max(1),
             copied: COPIED_LEN,
         };
         all.without(Size {
@@ -177,7 +178,7 @@ impl<S: Default> Link<S> {
     /// Whether single replies may be sent, and a server may take requests: more than that
     /// must not pile up for a client that does not read.
     pub fn has_reply_room(&self) -> bool {
-        self.backlog() < self.limits.backlog_bytes
+        self.backlog() < self.limits.backlog_bytes.max(1)
     }
 
     /// Takes over room for streams, if it has none.

@@ -156,6 +156,27 @@ fn time_of_a_frame_does_not_run_while_nothing_is_read() {
     assert_eq!(server.happened(), [Happened::Call(FREE)]);
 }
 
+/// "One message always fits", "one reply always fits", however little may wait.
+#[test]
+fn one_of_a_kind_fits_where_nothing_may_wait() {
+    let mut server = Server::with(|limits| {
+        limits.inbox_bytes = 0;
+        limits.output_bytes = 0;
+        limits.backlog_bytes = 0;
+    });
+    server = bystander::with_calls_under_way(server);
+    assert!(server.link().has_room() && server.link().has_reply_room());
+    server.send(1, b"x").unwrap();
+    assert!(!server.link().has_room() && !server.link().has_reply_room());
+    let message = Sent::Data(1, NONE, b"x".to_vec());
+    assert_eq!(server.sent(), [message]);
+    server.respond(3, Ok(b"answer"));
+    server.feed(request(FREE, NONE, b"ask"));
+    assert_eq!(server.happened(), [], "not while an answer waits");
+    assert_eq!(server.sent(), [Sent::Reply(3, b"answer".to_vec())]);
+    assert_eq!(server.happened(), [Happened::Call(FREE)]);
+}
+
 /// "reader that never drains replies: output queue capped in bytes, then this connection
 /// is no longer read"
 #[test]
