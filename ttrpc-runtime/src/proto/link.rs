@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Step;
 use super::body::Body;
@@ -20,6 +20,9 @@ use crate::timers::Timers;
 /// So many bytes that were copied to the output are enough for a write: they are still in the
 /// cache when it comes. Of what is sent from where it is a write takes as much as fits.
 const COPIED_LEN: usize = 64 << 10;
+
+/// A time that nobody lives to see, and that a clock can say.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Room for more streams than that is given back.
 const KEPT_STREAMS: usize = 64;
@@ -430,7 +433,8 @@ impl<S: Default> Link<S> {
             let most = self.limits.inbox_bytes;
             let message = Run::one(frame.take_data());
             if !stream.inbox.push(message, frame.memory, most) {
-                let until = now.get().checked_add(self.limits.stall_timeout);
+                let most = self.limits.stall_timeout.min(FOREVER);
+                let until = now.get().checked_add(most);
                 self.next = until.map(|at| (Next::Reader(id), at));
             }
         }

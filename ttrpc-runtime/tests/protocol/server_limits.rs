@@ -177,6 +177,33 @@ fn one_of_a_kind_fits_where_nothing_may_wait() {
     assert_eq!(server.happened(), [Happened::Call(FREE)]);
 }
 
+/// A reader that may take as long as it likes does not make its inbox boundless.
+#[test]
+fn full_inbox_without_a_time_limit_keeps_the_connection_from_being_read() {
+    let mut server = Server::with(|limits| {
+        limits.inbox_bytes = 1000;
+        limits.stall_timeout = Duration::MAX;
+    });
+    server = bystander::with_calls_under_way(server);
+    let messages = data(1, NONE, &[7; 100]);
+    for _ in 0..100 {
+        server.feed(&messages);
+    }
+    let unread = server.unread.len();
+    assert!(unread > 80 * messages.len(), "{unread} bytes are unread");
+    server.advance(1_000_000_000 * MILLISECOND);
+    assert_eq!(server.unread.len(), unread);
+    let mut got = 0;
+    while got < 100 {
+        let messages = server.receive(1).len();
+        assert!(messages > 0, "{got} messages have come");
+        got += messages;
+        server.read(|| usize::MAX);
+    }
+    server.happened();
+    assert_lives(&mut server, "a reader without a time limit");
+}
+
 /// "reader that never drains replies: output queue capped in bytes, then this connection
 /// is no longer read"
 #[test]
