@@ -233,7 +233,11 @@ impl Decoder {
     /// The large frame, if that has come whole. Frames in the chunk have come before it.
     fn take_large(&mut self) -> Option<Frame> {
         let body = self.large.as_deref_mut()?.take_if(|body| body.is_whole())?;
-        let bytes = body.into_bytes();
+        let mut bytes = body.into_bytes();
+        if bytes.capacity() / 2 > bytes.len() {
+            // A longer one was expected, and what is kept is counted by what came.
+            bytes.shrink_to_fit();
+        }
         let header = Header::from_bytes(*bytes.first_chunk()?);
         self.large = None;
         self.chunk_number += 1;

@@ -186,3 +186,39 @@ fn what_waits_for_more_does_not_keep_the_whole_chunk() {
     assert!(decoder.decode().unwrap().is_none());
     assert_eq!((decoder.chunk.len(), decoder.chunk_len), (12, 12));
 }
+
+/// What streams keep is counted by the length of what came.
+#[test]
+fn a_frame_does_not_keep_the_room_of_a_longer_one_that_was_expected() {
+    const SHORT: usize = OWN_BUFFER_LEN + 1;
+    let mut decoder = Decoder::default();
+    let mut expected_room = |len: usize| {
+        let mut rest = &frame(1, len)[..];
+        let mut room = 0;
+        while !rest.is_empty() {
+            let Some(mut body) = decoder.take_body() else {
+                let some;
+                (some, rest) = rest.split_at(20);
+                decoder.push(some);
+                assert!(decoder.decode().unwrap().is_none());
+                continue;
+            };
+            let (buffer, missing) = body.buffer();
+            room = buffer.capacity();
+            let some = missing.min(room - buffer.len()).min(rest.len());
+            buffer.extend_from_slice(&rest[..some]);
+            rest = &rest[some..];
+            decoder.push_body(body);
+        }
+        let Some(Incoming::Frame(Frame { data, memory, .. })) = decoder.decode().unwrap() else {
+            panic!("a frame has come");
+        };
+        assert!(data.iter().zip((0..251).cycle()).all(|(a, b)| *a == b));
+        let kept = data.try_into_mut().unwrap().capacity();
+        assert!(kept <= 2 * memory.1, "{kept} bytes are kept for {}", memory.1);
+        room
+    };
+    expected_room(MAX_DATA_LEN);
+    assert!(expected_room(SHORT) > MAX_DATA_LEN);
+    assert!(expected_room(SHORT) < MAX_DATA_LEN);
+}
