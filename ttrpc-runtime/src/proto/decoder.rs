@@ -12,7 +12,7 @@ use crate::frame::{Flags, HEADER_LEN, Header, MAX_DATA_LEN, MessageType, StreamI
 pub struct Decoder {
     /// What was read and is not decoded.
     chunk: Bytes,
-    /// How long the chunk was when it was read, and which it is.
+    /// How much memory the chunk takes, however little of it is left, and which it is.
     chunk_len: usize,
     chunk_number: u64,
     /// A large frame; without it while that is being read.
@@ -81,7 +81,7 @@ impl Decoder {
     /// Takes what was read.
     pub fn push(&mut self, mut read: &[u8]) {
         self.expected = 0;
-        self.chunk = if self.chunk.is_empty() {
+        (self.chunk, self.chunk_len) = if self.chunk.is_empty() {
             let skipped = self.skip.min(read.len());
             self.skip -= skipped;
             read = &read[skipped..];
@@ -91,9 +91,10 @@ impl Decoder {
             }
             chunk_of(read)
         } else {
-            [&self.chunk[..], read].concat().into()
+            let chunk = [&self.chunk[..], read].concat();
+            let len = chunk.len();
+            (chunk.into(), len)
         };
-        self.chunk_len = self.chunk.len();
         self.chunk_number += 1;
     }
 
@@ -279,19 +280,19 @@ impl AsRef<[u8]> for Small {
     }
 }
 
-/// What was read, to be decoded.
-fn chunk_of(read: &[u8]) -> Bytes {
-    // What streams keep is counted by its length, so it takes no more than that.
+/// What was read, to be decoded, and how much memory it takes.
+fn chunk_of(read: &[u8]) -> (Bytes, usize) {
+    // Streams keep messages for long, and their memory is bounded.
     let is_data = read.get(8) == Some(&MessageType::DATA.0);
     if read.len() > Small::MOST || is_data {
-        return Bytes::copy_from_slice(read);
+        return (Bytes::copy_from_slice(read), read.len());
     }
     let mut small = Small {
         len: read.len(),
         bytes: [0; Small::MOST],
     };
     small.bytes[..read.len()].copy_from_slice(read);
-    Bytes::from_owner(small)
+    (Bytes::from_owner(small), size_of::<Small>())
 }
 
 /// Less than this is not searched for the beginning of a large frame: to copy it once

@@ -215,10 +215,27 @@ fn a_frame_does_not_keep_the_room_of_a_longer_one_that_was_expected() {
         };
         assert!(data.iter().zip((0..251).cycle()).all(|(a, b)| *a == b));
         let kept = data.try_into_mut().unwrap().capacity();
-        assert!(kept <= 2 * memory.1, "{kept} bytes are kept for {}", memory.1);
+        assert!(
+            kept <= 2 * memory.1,
+            "{kept} bytes are kept for {}",
+            memory.1
+        );
         room
     };
     expected_room(MAX_DATA_LEN);
     assert!(expected_room(SHORT) > MAX_DATA_LEN);
     assert!(expected_room(SHORT) < MAX_DATA_LEN);
+}
+
+#[test]
+fn a_message_behind_a_small_frame_of_another_type_is_counted_with_all_that_it_keeps() {
+    let mut other = frame(1, 0);
+    other[8] = 0x7f;
+    let mut decoder = Decoder::default();
+    decoder.push(&[other, frame(1, 1)].concat());
+    assert!(decoder.decode().unwrap().is_some());
+    let Some(Incoming::Frame(message)) = decoder.decode().unwrap() else {
+        panic!("a message has come");
+    };
+    assert!(message.memory.1 >= Small::MOST);
 }
