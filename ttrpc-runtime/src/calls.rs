@@ -256,9 +256,10 @@ impl Calls {
             ctx,
             body,
         } = call;
-        let (request, requests) = match body {
-            Body::One(request) => (Some(request), Streaming::from_iter([])),
-            Body::Stream(requests) => (None, requests),
+        let (request, requests) = if kind.client_streams() {
+            (None, body.into_stream())
+        } else {
+            (Some(body.into_one()?), Streaming::from_iter([]))
         };
         let connection = self.connection().await?;
         let payload = request.as_ref().map(|request| request as &dyn Payload);

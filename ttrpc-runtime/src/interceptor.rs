@@ -88,7 +88,7 @@ impl Body {
         match self {
             Self::One(message) => Ok(message),
             Self::Stream(_) => Err(Error::protocol(
-                "an interceptor answered with a stream where a single reply was expected",
+                "an interceptor made a stream of what has to be a single message",
             )),
         }
     }

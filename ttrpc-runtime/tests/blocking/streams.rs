@@ -331,3 +331,46 @@ fn of_requests_that_another_thread_reads_end_with_the_call() {
         }
     });
 }
+
+/// Makes requests into what its value says.
+struct Change(fn() -> Body);
+
+impl Interceptor for Change {
+    fn intercept(&self, mut call: Invocation, next: Next) -> Result<Body> {
+        call.body = (self.0)();
+        next.run(call)
+    }
+}
+
+/// A single message is a stream of one, also an empty one; a stream is no single message.
+#[test]
+fn of_requests_that_an_interceptor_of_the_client_changed() {
+    patiently(|| {
+        let count = |call: Call| match call.method() {
+            "One" => call.unary(Raw, |_, request: Bytes| Ok(request)),
+            _ => call.client_streaming(Raw, |_, requests: Streaming<Bytes>| {
+                Ok(Bytes::from(requests.count().to_string()))
+            }),
+        };
+        for (body, received) in [
+            ((|| Body::One(Bytes::new())) as fn() -> Body, "1"),
+            (|| Body::One(Bytes::from_static(b"x")), "1"),
+            (|| Body::Stream(Streaming::from_iter([])), "0"),
+        ] {
+            let pair = Pair::with(
+                |server| server.service(Custom(count)),
+                |client| client.interceptor(Change(body)),
+            );
+            let ctx = Context::new();
+            let requests = Streaming::from_iter((0..3).map(bytes));
+            let client = &pair.client;
+            let counted: Result<Bytes> =
+                client.client_streaming(Raw, &ctx, "test.Custom", "Count", requests);
+            assert_eq!(counted.unwrap(), received);
+            if received == "0" {
+                assert!(pair.custom(&ctx, "One", "x").unwrap_err().is_protocol());
+            }
+            pair.end().unwrap();
+        }
+    });
+}
