@@ -191,11 +191,7 @@ impl<S: Share> Streams for S {
     fn finish(&self, id: StreamId, result: Result<()>) {
         let mut woken = Woken::default();
         // A failed stream may have a reader that waits, and senders.
-        let finish = |state: &mut State<S::End>| {
-            let slot = state.endpoint.finish(id, result);
-            state.end_of(slot, &mut woken);
-        };
-        self.with_state(Flush::Together, finish);
+        self.with_state(Flush::Together, |state| state.finish(id, result, &mut woken));
         woken.run(self.news());
         self.queued(id);
     }

@@ -89,12 +89,27 @@ impl Senders {
         any
     }
 
-    /// A stream is over: whoever waits to send on it is woken.
-    pub(super) fn end(&mut self, slot: &Slot, woken: &mut Woken) {
-        if slot.turn == 0 {
+    /// Whoever sends on a stream waits no more, even if it was the turn of another one who
+    /// does. What would wake it later would be missed by those behind.
+    pub(super) fn leave(&mut self, slot: &mut Slot, waker: &Waker) {
+        let places = self.places(slot.turn);
+        let is_same =
+            |waiting: &Waiting| waiting.waker.as_ref().is_some_and(|w| w.will_wake(waker));
+        if let Some(place) = self.queue.range(places.clone()).position(is_same) {
+            self.queue.remove(places.start + place);
+            if places.len() == 1 {
+                slot.turn = 0;
+            }
+        }
+    }
+
+    /// Nothing more is sent on a stream: whoever waits to do so is woken.
+    pub(super) fn end(&mut self, slot: &mut Slot, woken: &mut Woken) {
+        let turn = std::mem::take(&mut slot.turn);
+        if turn == 0 {
             return;
         }
-        for waiting in self.queue.range_mut(self.places(slot.turn)) {
+        for waiting in self.queue.range_mut(self.places(turn)) {
             woken.wake(waiting.waker.take());
             self.gone += 1;
         }
@@ -109,5 +124,121 @@ impl Senders {
         for waiting in std::mem::take(self).queue {
             woken.wake(waiting.waker);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Wake};
+
+    use bytes::Bytes;
+
+    use super::super::{News, State};
+    use super::*;
+    use crate::limits::Limits;
+    use crate::metadata::Metadata;
+    use crate::proto::{Batch, CallKind, client};
+
+    const LIMIT: usize = 100;
+
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody who has more to send than there is ever room for.
+    struct Sender {
+        flag: Arc<Flag>,
+        batch: Batch,
+    }
+
+    impl Sender {
+        fn new(stream: StreamId) -> Self {
+            let mut batch = Batch::new(stream);
+            batch.push(&Bytes::from(vec![7; 2 * LIMIT])).unwrap();
+            let flag = Arc::default();
+            Self { flag, batch }
+        }
+
+        fn poll(&mut self, state: &mut State<client::Connection<Slot>>) -> Poll<()> {
+            let waker = Waker::from(Arc::clone(&self.flag));
+            let sent = state.poll_send(&mut self.batch, &mut Context::from_waker(&waker));
+            sent.map(Result::unwrap)
+        }
+
+        fn was_woken(&self) -> bool {
+            self.flag.0.swap(false, Ordering::Relaxed)
+        }
+    }
+
+    /// A client with two streams whose output is full.
+    fn full() -> (State<client::Connection<Slot>>, [StreamId; 2]) {
+        let limits = Limits {
+            output_bytes: LIMIT,
+            ..Limits::default()
+        };
+        let mut state = State::new(client::Connection::new(limits));
+        let call = client::Call {
+            service: "s.S",
+            method: "M",
+            kind: CallKind::BidiStreaming,
+            deadline: None,
+            metadata: &Metadata::new(),
+            request: None,
+        };
+        let now = std::time::Instant::now();
+        let ids = [(); 2].map(|()| state.endpoint.open(&call, now).unwrap());
+        assert!(Sender::new(ids[0]).poll(&mut state).is_ready());
+        (state, ids)
+    }
+
+    fn write_all(state: &mut State<client::Connection<Slot>>) {
+        let mut output = crate::proto::Output::default();
+        state.link().take_output(&mut output);
+        let mut woken = Woken::default();
+        state.written(0, &mut woken);
+        woken.run(&News::default());
+    }
+
+    #[test]
+    fn who_takes_the_turn_of_another_one_waits_no_more() {
+        let (mut state, [one, other]) = full();
+        let mut first = Sender::new(one);
+        let mut second = Sender::new(one);
+        let mut third = Sender::new(other);
+        for sender in [&mut first, &mut second, &mut third] {
+            assert!(sender.poll(&mut state).is_pending());
+        }
+        write_all(&mut state);
+        assert!(first.was_woken() && !second.was_woken() && !third.was_woken());
+        assert!(second.poll(&mut state).is_ready(), "it is quicker");
+        assert!(first.poll(&mut state).is_pending());
+        write_all(&mut state);
+        assert!(third.was_woken() && third.poll(&mut state).is_ready());
+        write_all(&mut state);
+        assert!(first.was_woken() && first.poll(&mut state).is_ready());
+        assert!(!second.was_woken());
+    }
+
+    #[test]
+    fn who_waits_on_a_stream_that_is_closed_takes_no_turn() {
+        let (mut state, [one, other]) = full();
+        let mut first = Sender::new(one);
+        let mut second = Sender::new(other);
+        for sender in [&mut first, &mut second] {
+            assert!(sender.poll(&mut state).is_pending());
+        }
+        let mut woken = Woken::default();
+        state.finish(one, Ok(()), &mut woken);
+        woken.run(&News::default());
+        assert!(first.was_woken() && !second.was_woken());
+        write_all(&mut state);
+        assert!(second.was_woken() && second.poll(&mut state).is_ready());
     }
 }

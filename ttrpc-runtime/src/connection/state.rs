@@ -85,12 +85,24 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         }
     }
 
+    /// Ends this side of a stream.
+    pub(super) fn finish(&mut self, id: StreamId, result: Result<()>, woken: &mut Woken) {
+        let slot = self.endpoint.finish(id, result);
+        if let (None, Some(waiting)) = (&slot, &mut self.waiting) {
+            // Others may wait to send on it, and would be woken in vain.
+            if let Some(slot) = self.endpoint.link().slot(id) {
+                waiting.senders.end(slot, woken);
+            }
+        }
+        self.end_of(slot, woken);
+    }
+
     /// A stream is over, if it gave its slot back: nobody waits for it any more.
     pub(super) fn end_of(&mut self, slot: Option<Slot>, woken: &mut Woken) {
-        if let Some(slot) = slot {
+        if let Some(mut slot) = slot {
             self.coming += usize::from(slot.sleeps);
             if let Some(waiting) = &mut self.waiting {
-                waiting.senders.end(&slot, woken);
+                waiting.senders.end(&mut slot, woken);
                 waiting.settle(woken);
             }
             woken.end(slot);
@@ -197,12 +209,18 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
     }
 
     /// Whether somebody has waited to send on a stream, and may now, be there room or not.
-    fn takes_turn(&mut self, id: StreamId) -> bool {
-        let slot = match self.waiting {
-            Some(_) => self.endpoint.link().slot(id),
-            None => None,
+    fn takes_turn(&mut self, id: StreamId, waker: &Waker) -> bool {
+        let Some(waiting) = &mut self.waiting else {
+            return false;
         };
-        slot.is_some_and(|slot| std::mem::take(&mut slot.may_send))
+        let Some(slot) = self.endpoint.link().slot(id) else {
+            return false;
+        };
+        let may_send = std::mem::take(&mut slot.may_send);
+        if may_send && slot.turn != 0 {
+            waiting.senders.leave(slot, waker);
+        }
+        may_send
     }
 
     /// Waits for room in the output for something on a stream, unless that is over.
@@ -229,7 +247,7 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         let id = batch.stream();
         let others_wait = self.waiting.as_ref().is_some_and(|w| w.senders.any_wait());
         let waits = !self.endpoint.has_room() || self.blocked || others_wait;
-        if !self.takes_turn(id) && waits {
+        if !self.takes_turn(id, cx.waker()) && waits {
             return self.wait_for_room(id, batch.size(), cx);
         }
         Poll::Ready(self.endpoint.send_all(batch))
