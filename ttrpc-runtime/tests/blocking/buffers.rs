@@ -1,7 +1,7 @@
 //! Full and tiny buffers, and peers that do not read.
 
 use std::io::Write;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,10 @@ use bytes::Bytes;
 use ttrpc_runtime::blocking::{Client, Server, Streaming};
 use ttrpc_runtime::{Context, Limits};
 
-use crate::ends::serve;
+use crate::ends::{path, serve};
 use crate::faults::{serve_over, tiny, use_it};
 use crate::peer::Peer;
+use crate::pending::ECHO;
 use crate::support::{Calls, Echo, Pair, bytes, patiently, waiting, within};
 
 #[test]
@@ -52,6 +53,42 @@ fn large_messages_both_ways_at_once_on_tiny_buffers() {
             drop((replies, client));
             serving.join().unwrap().unwrap();
         }
+    });
+}
+
+/// A large reply lies whole behind messages that were too many at first. Whoever looks whether
+/// there is something to read sees to it before that.
+#[test]
+fn a_large_message_behind_a_full_inbox_is_no_end_of_the_connection() {
+    patiently(|| {
+        let path = path();
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut limits = Limits::default();
+        (limits.inbox_bytes, limits.stall_timeout) = (3000, Duration::MAX);
+        // Such a client looks before each call whether its connection has ended.
+        let client = Client::builder().limits(limits).reconnect(true);
+        let client = client.connect(&path).unwrap();
+        let mut peer = Peer(listener.accept().unwrap().0);
+        let ctx = Context::new();
+        let look = || drop(client.start(&ctx, ECHO, Bytes::new()));
+        let mut replies = client.numbers(&ctx, 5).unwrap();
+        let large = [[0, 0, 160, 0, 0, 0, 0, 1, 3, 0].to_vec(), vec![7; 40_960]].concat();
+        let (begin, rest) = large.split_at(1000);
+        let small = [[0, 0, 7, 208, 0, 0, 0, 1, 3, 0].to_vec(), vec![7; 2000]].concat();
+        let all = [small.repeat(4), begin.to_vec()].concat();
+        peer.0.write_all(&all).unwrap();
+        look();
+        assert_eq!(replies.message().unwrap().unwrap().len(), 2000);
+        peer.0.write_all(rest).unwrap();
+        look();
+        assert_eq!(replies.message().unwrap().unwrap().len(), 2000);
+        assert_eq!(replies.message().unwrap().unwrap().len(), 2000);
+        peer.0.write_all(&small).unwrap();
+        look();
+        for len in [2000, 40_960, 2000] {
+            assert_eq!(replies.message().unwrap().unwrap().len(), len);
+        }
+        let _ = std::fs::remove_file(path);
     });
 }
 

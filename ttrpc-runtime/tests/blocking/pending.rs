@@ -19,7 +19,7 @@ use crate::ends::serve;
 use crate::peer::Peer;
 use crate::support::{Calls, Echo, Pair, bytes, number, patiently, until, waiting, within};
 
-const ECHO: Method<Raw, Bytes, Bytes> = Method::new("test.Echo", "Unary");
+pub const ECHO: Method<Raw, Bytes, Bytes> = Method::new("test.Echo", "Unary");
 
 fn start(client: &Client, ctx: &Context, request: impl Into<Bytes>) -> Pending<Bytes> {
     client.start(ctx, ECHO, request.into())

@@ -84,8 +84,12 @@ impl<H: Host> Connection<H> {
         if shared.state.link().is_late() {
             shared = self.catch_up(shared, after);
         }
-        (shared, _) = self.read_now(shared, after);
+        // What is whole already may have been left alone, and has no room for more.
         shared = self.handle(shared, after);
+        if shared.state.endpoint.wants_read() {
+            (shared, _) = self.read_now(shared, after);
+            shared = self.handle(shared, after);
+        }
         self.give_up_reading(&mut shared, after);
         shared
     }
