@@ -407,6 +407,8 @@ impl<T> Wire<T> {
             if own.is_some_and(|(_, since)| streams.is_quiet(*id, since)) {
                 return Poll::Pending;
             }
+            // From now on it is whoever polls who waits, and not who did when messages came.
+            self.waits = None;
             match ready!(streams.poll_receive(*id, &mut self.waiting, cx)) {
                 Taken::Messages(since) => {
                     self.waits = since.map(|since| (identity(cx.waker()), since));
