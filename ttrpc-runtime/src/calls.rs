@@ -18,7 +18,7 @@ pub(crate) use self::pending::Pending;
 pub(crate) use self::settings::OnClose;
 pub(crate) use self::settings::{Settings, client_options};
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
-use crate::connection::{Asks, BoxFuture};
+use crate::connection::{Asks, BoxFuture, ended};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interceptor::{Body, Invocation};
@@ -94,7 +94,7 @@ impl Calls {
     /// Waits until the connection has ended, and says why.
     pub(crate) async fn closed(&self) -> Error {
         let connection = Arc::clone(&self.inner.link.current().0.0);
-        poll_fn(|cx| connection.poll_ended(cx)).await
+        ended(&*connection).await
     }
 
     /// Calls a method with one message each way.
@@ -378,3 +378,6 @@ impl Link {
         }
     }
 }
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests;

@@ -11,7 +11,7 @@ mod woken;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -19,9 +19,7 @@ use std::task::{Context, Poll, Waker};
 pub(crate) use self::slot::{Slot, Work};
 pub(crate) use self::state::State;
 pub(crate) use self::woken::{News, Woken};
-use crate::cancel::CancelOnDrop;
-#[cfg(feature = "blocking")]
-use crate::cancel::Cancelled;
+use crate::cancel::{CancelOnDrop, Cancelled};
 use crate::clock::Now;
 use crate::codec::Payload;
 use crate::error::{Error, Result};
@@ -285,6 +283,14 @@ impl<S: Share<End = server::Connection<Slot>>> Answers for S {
     }
 }
 
+/// Waits for the end of a connection, and says why it came.
+pub(crate) async fn ended(connection: &dyn Asks) -> Error {
+    let mut ending = connection.ending();
+    poll_fn(|cx| connection.poll_ending(&mut ending, cx)).await;
+    let error = connection.ended();
+    error.unwrap_or_else(|| Error::closed("the connection was closed"))
+}
+
 /// A client's end of a connection.
 pub(crate) trait Asks: Streams {
     fn streams(self: Arc<Self>) -> Arc<dyn Streams>;
@@ -308,8 +314,11 @@ pub(crate) trait Asks: Streams {
     /// Whether the connection has ended by now, also if nobody has looked since.
     fn has_ended(&self) -> bool;
 
-    /// Waits for the end of the connection.
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error>;
+    /// What is cancelled with the end of the connection.
+    fn ending(&self) -> Cancelled;
+
+    /// Waits for that.
+    fn poll_ending(&self, ending: &mut Cancelled, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl<S: Share<End = client::Connection<Slot>>> Asks for S {
@@ -364,8 +373,12 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
         self.ended().is_some()
     }
 
-    fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Error> {
-        let ended = self.with_state(Flush::No, |state| state.poll_ended(cx));
+    fn ending(&self) -> Cancelled {
+        Cancelled::new(self.with_state(Flush::No, State::ending))
+    }
+
+    fn poll_ending(&self, ending: &mut Cancelled, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = Pin::new(ending).poll(cx);
         if ended.is_pending() {
             self.waits(None);
         }

@@ -1,7 +1,6 @@
 //! The client of the blocking flavour.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use super::streaming::Streaming;
 use crate::addr::Address;
 use crate::calls::{Calls, OnClose, OpenConnection, Settings, client_options};
 use crate::codec::Codec;
-use crate::connection::{Asks, Slot};
+use crate::connection::{Slot, ended};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::proto::{client, server};
@@ -268,7 +267,7 @@ fn open(settings: &Settings, reader_thread: bool, socket: OwnedFd) -> Result<Ope
     let connection = Connection::new(socket, settings.endpoint(), host)?;
     if reader_thread {
         let reads = Arc::clone(&connection);
-        std::thread::Builder::new().spawn(move || block_on(poll_fn(|cx| reads.poll_ended(cx))))?;
+        std::thread::Builder::new().spawn(move || block_on(ended(&*reads)))?;
     }
     Ok(OpenConnection::new(connection))
 }

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::senders::Senders;
 use super::{Slot, Taken, Woken};
+use crate::cancel::{CancelOnDrop, Token};
 use crate::clock::Now;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -36,7 +38,7 @@ struct Waiting {
     /// Threads that wait until what they have queued is written, or over.
     #[cfg(feature = "blocking")]
     settling: Vec<Waker>,
-    ending: Vec<Waker>,
+    ending: Option<Arc<Token>>,
 }
 
 impl<E: Endpoint<Slot = Slot>> State<E> {
@@ -167,7 +169,10 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         if let Some(mut waiting) = self.waiting.take() {
             waiting.settle(woken);
             waiting.senders.end_all(woken);
-            wake_all(&mut waiting.ending, woken);
+            woken.end(Slot {
+                ctx: waiting.ending.take().map(CancelOnDrop),
+                ..Slot::default()
+            });
         }
     }
 
@@ -176,12 +181,14 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         self.ended.as_ref()
     }
 
-    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        if let Some(error) = &self.ended {
-            return Poll::Ready(error.clone());
+    /// What is cancelled when the connection ends.
+    pub(super) fn ending(&mut self) -> Arc<Token> {
+        let has_ended = self.ended.is_some();
+        let token = Arc::clone(self.waiting().ending.get_or_insert_default());
+        if has_ended {
+            token.cancel();
         }
-        register(&mut self.waiting().ending, cx.waker());
-        Poll::Pending
+        token
     }
 
     pub(super) fn poll_receive(
@@ -262,11 +269,13 @@ impl Waiting {
     }
 }
 
+#[cfg(feature = "blocking")]
 fn wake_all(wakers: &mut Vec<Waker>, woken: &mut Woken) {
     let wakers = wakers.drain(..);
     wakers.for_each(|waker| woken.wake(Some(waker)));
 }
 
+#[cfg(feature = "blocking")]
 fn register(wakers: &mut Vec<Waker>, waker: &Waker) {
     if !wakers.iter().any(|w| w.will_wake(waker)) {
         wakers.push(waker.clone());
