@@ -127,7 +127,9 @@ vendor/google/protobuf/empty.proto: this is `google/protobuf/empty.proto` under 
             ("flavours", "sync"),
             ("sides", "clients"),
             ("extern_path", "google.rpc=::rpc"),
+            ("extern_path", ".google.rpc=::rpc:: google"),
             ("runtime_path", "ttrpc-runtime"),
+            ("runtime_path", "::ttrpc_runtime/**/"),
             ("file_suffix", ".pb"),
             ("service_prefix", "rpc"),
             ("required_methods", "yes"),
@@ -139,7 +141,9 @@ vendor/google/protobuf/empty.proto: this is `google/protobuf/empty.proto` under 
 option `flavours` can't be `sync`; the nearest valid value is `async`
 option `sides` can't be `clients`; the nearest valid value is `client`
 option `extern_path` can't be `google.rpc=::rpc`; the nearest valid value is `.package.Message=::path::to::Message`
+option `extern_path` can't be `.google.rpc=::rpc:: google`; the nearest valid value is `.package.Message=::path::to::Message`
 option `runtime_path` can't be `ttrpc-runtime`; the nearest valid value is `::ttrpc_runtime`
+option `runtime_path` can't be `::ttrpc_runtime/**/`; the nearest valid value is `::ttrpc_runtime`
 option `file_suffix` can't be `.pb`; the nearest valid value is `_ttrpc`
 option `service_prefix` can't be `rpc`; the nearest valid value is `Ttrpc`
 option `required_methods` can't be `yes`; the nearest valid value is `true`

@@ -295,11 +295,11 @@ fn is_absolute(path: &str) -> bool {
     path.starts_with("::") || path.split("::").next() == Some("crate")
 }
 
-/// Whether this is a path to a module: names only, optionally absolute.
+/// Whether this is a path to a module: names only, without blanks or comments, optionally
+/// absolute.
 fn is_rust_path(text: &str) -> bool {
     let path = text.strip_prefix("::").unwrap_or(text);
-    let is_module = |name: &str| {
-        matches!(name, "crate" | "self" | "super") || syn::parse_str::<syn::Ident>(name).is_ok()
-    };
+    let is_name = |name| syn::parse_str::<syn::Ident>(name).is_ok_and(|ident| ident == name);
+    let is_module = |name| matches!(name, "crate" | "self" | "super") || is_name(name);
     path.split("::").all(is_module)
 }
