@@ -48,11 +48,7 @@ pub(crate) fn method(name: &str) -> String {
             snake.push(this.to_ascii_lowercase());
         }
     }
-    match snake.as_str() {
-        // Not a name in Rust.
-        "_" => "__".to_owned(),
-        _ => escape(&snake),
-    }
+    escape(&snake)
 }
 
 /// The constant of an rpc, by its method.
@@ -186,7 +182,7 @@ pub(crate) fn prost_type(name: &str) -> String {
 
 fn prost_escape(name: &str) -> String {
     match name {
-        "_" | "extern" => format!("{name}_"),
+        "extern" => format!("{name}_"),
         _ if name.starts_with(|c: char| c.is_ascii_digit()) => format!("_{name}"),
         _ => escape(name),
     }
@@ -213,9 +209,10 @@ pub(crate) fn ident(word: &str) -> Ident {
     }
 }
 
-/// Makes a keyword of any edition usable as a name.
+/// Makes a keyword of any edition usable as a name, and what is left of `_` as well.
 pub(crate) fn escape(word: &str) -> String {
     match word {
+        "" | "_" => "__".to_owned(),
         "self" | "Self" | "super" | "crate" => format!("{word}_"),
         // syn knows the keywords, except for the youngest one.
         "gen" => "r#gen".to_owned(),
@@ -366,5 +363,6 @@ mod tests {
         assert_eq!(prost_path(&["HTTPResponse", "_1"]), "http_response::_1");
         assert_eq!(prost_path(&["Type", "In"]), "r#type::In");
         assert_eq!(prost_module("extern"), "extern_");
+        assert_eq!(prost_path(&["_", "_"]), "__::__");
     }
 }

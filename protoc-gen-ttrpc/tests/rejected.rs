@@ -213,6 +213,13 @@ some.proto: rust-protobuf can't leave out `.a.B` alone, as `extern_path` asks it
 buffa can't generate these messages: generated code failed to parse as Rust: expected identifier, found keyword `self`; rename what it stumbles over, or take another generator with `messages`",
     },
     Rejected {
+        what: "a name that buffa stumbles over, of a message that an rpc takes",
+        files: &[("own.proto", "syntax = 'proto3'; message _ {} service S { rpc A(_) returns (_); }")],
+        options: &[("messages", "buffa")],
+        message: "\
+buffa can't generate these messages: generated code failed to parse as Rust: expected identifier, found keyword `_`; rename what it stumbles over, or take another generator with `messages`",
+    },
+    Rejected {
         what: "an rpc whose message is an enum",
         files: &[(
             "kind.proto",

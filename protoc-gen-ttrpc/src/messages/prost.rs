@@ -12,7 +12,7 @@ use crate::layout::{self, Layout};
 use crate::options::{Backend, Options};
 use crate::output::Output;
 use crate::request::{File, Request};
-use crate::{Error, Problem, text};
+use crate::{Error, Problem, names, text};
 
 /// Generates one file a package.
 pub(super) fn generate(
@@ -64,7 +64,7 @@ pub(super) fn generate(
         let package = file.package.as_str();
         Some(Output {
             name: format!("{}.rs", if package.is_empty() { "_" } else { package }),
-            module: module.parts().map(str::to_owned).collect(),
+            module: module.parts().map(names::escape).collect(),
             docs: match package {
                 "" => "The messages of no package.".to_owned(),
                 package => format!("The messages of package `{package}`."),
