@@ -173,14 +173,18 @@ fn rpcs(file: &File, service: &Service, problems: &mut Vec<Problem>) {
 
 /// Checks that no two files are generated under one name.
 ///
-/// `outputs` are their names, each with the .proto file it comes from. Names that
-/// differ only in case are the same on some disks.
+/// `outputs` are their names, each with the .proto file or the option it comes from. Names
+/// that differ only in case are the same on some disks.
 pub(crate) fn outputs<'a>(outputs: impl Iterator<Item = (&'a str, String)>) -> Vec<Problem> {
     let mut owners: BTreeMap<String, &str> = BTreeMap::new();
     let mut problems = Vec::new();
     for (proto, output) in outputs {
         if let Some(other) = owners.insert(output.to_ascii_lowercase(), proto) {
-            let what = format!("this file and `{other}` both become `{output}`");
+            let both = match other == proto {
+                true => "its messages and its services".to_owned(),
+                false => format!("this file and `{other}`"),
+            };
+            let what = format!("{both} both become `{output}`");
             let fix = "rename one of them, or generate them into different directories";
             problems.push(Problem::new(what, fix).at(proto, None));
         }

@@ -7,7 +7,7 @@ mod lower;
 mod prost;
 mod protobuf;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::protobuf::Message;
@@ -82,8 +82,22 @@ pub(crate) fn outputs<'a>(
         Some(Backend::Protobuf) => wanted(request, options)
             .map(|file| (file.name.as_str(), protobuf::file_name(file, layout)))
             .collect(),
-        // Packages have names of their own.
-        Some(Backend::Prost | Backend::Buffa) | None => Vec::new(),
+        Some(Backend::Prost | Backend::Buffa) => {
+            let mut packages = HashSet::new();
+            wanted(request, options)
+                .filter(|file| packages.insert(file.package.as_str()))
+                .map(|file| (file.name.as_str(), package_file(&file.package)))
+                .collect()
+        }
+        None => Vec::new(),
+    }
+}
+
+/// The name of the file that the messages of a package go to, where it has one.
+fn package_file(package: &str) -> String {
+    match package {
+        "" => "_.rs".to_owned(),
+        package => format!("{package}.rs"),
     }
 }
 
@@ -126,7 +140,7 @@ pub(crate) fn paths(
 /// The files to generate that the message crate does not have already.
 fn wanted<'a>(request: &'a Request, options: &Options) -> impl Iterator<Item = &'a File> {
     let backend = options.backend();
-    let asked: std::collections::HashSet<&String> = request.messages.iter().collect();
+    let asked: HashSet<&String> = request.messages.iter().collect();
     let is_known = move |file: &File| match backend {
         Backend::Protobuf => names::well_known(&file.name).is_some(),
         Backend::Prost | Backend::Buffa => file.package == "google.protobuf",

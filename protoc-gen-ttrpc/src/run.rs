@@ -8,7 +8,8 @@ use crate::model::File;
 use crate::options::Options;
 use crate::output::Output;
 use crate::request::Request;
-use crate::{Error, Problem, check, messages, model, names, text, tree};
+use crate::tree::{self, MOD_RS};
+use crate::{Error, Problem, check, messages, model, names, text};
 
 /// Generates what the request asks for, or says everything that is in the way.
 pub(crate) fn run(request: &Request, options: &Options) -> Result<Vec<Output>, Error> {
@@ -24,14 +25,15 @@ pub(crate) fn run(request: &Request, options: &Options) -> Result<Vec<Output>, E
     let mut files = model::files(request, options, &layout);
     problems.extend(check::model(request, &files, options));
     files.retain(|file| !file.services.is_empty());
+    let mod_rs = options.mod_rs.then(|| ("mod_rs", MOD_RS.to_owned()));
+    let of_services = files
+        .iter()
+        .map(|file| (file.proto.as_str(), file_name(file)));
     problems.extend(check::outputs(
-        messages::outputs(request, &layout, options)
+        mod_rs
             .into_iter()
-            .chain(
-                files
-                    .iter()
-                    .map(|file| (file.proto.as_str(), file_name(file))),
-            ),
+            .chain(messages::outputs(request, &layout, options))
+            .chain(of_services),
     ));
     none(problems)?;
 

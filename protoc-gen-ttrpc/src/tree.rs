@@ -6,6 +6,9 @@ use std::fmt::Write;
 use crate::output::Output;
 use crate::text;
 
+/// Its name.
+pub(crate) const MOD_RS: &str = "mod.rs";
+
 /// A module, and those in it.
 #[derive(Default)]
 struct Node<'a> {
@@ -31,7 +34,7 @@ pub(crate) fn mod_rs(outputs: &[Output]) -> Output {
         declare(&mut content, 0, name, node, &mut vec![name]);
     }
     Output {
-        name: "mod.rs".to_owned(),
+        name: MOD_RS.to_owned(),
         module: Vec::new(),
         docs: String::new(),
         content,

@@ -81,6 +81,23 @@ a_same.proto: this file and `a/same.proto` both become `a_same_ttrpc.rs`; rename
 foo.proto: this file and `foo_ttrpc.proto` both become `foo_ttrpc.rs`; rename one of them, or generate them into different directories",
     },
     Rejected {
+        what: "messages of a package over services, by prost",
+        files: &[
+            ("foo.proto", "syntax = 'proto3'; package foo_ttrpc; message M {} service Foo {}"),
+            ("more.proto", "syntax = 'proto3'; package foo_ttrpc; message N {} service More {}"),
+        ],
+        options: &[("messages", "prost")],
+        message: "\
+foo.proto: its messages and its services both become `foo_ttrpc.rs`; rename one of them, or generate them into different directories",
+    },
+    Rejected {
+        what: "messages of a package under `mod_rs`, by buffa",
+        files: &[("foo.proto", "syntax = 'proto3'; package mod; message M {} service Foo {}")],
+        options: &[("messages", "buffa")],
+        message: "\
+foo.proto: this file and `mod_rs` both become `mod.rs`; rename one of them, or generate them into different directories",
+    },
+    Rejected {
         what: "options",
         files: &[("empty.proto", "syntax = 'proto3';")],
         options: &[("message", "none"), ("messages", "prots"), ("message_path", "a-b")],

@@ -7,7 +7,7 @@ use buffa_codegen::context::CodeGenContext;
 use buffa_codegen::generated::descriptor::FileDescriptorProto;
 use buffa_codegen::{BytesRepr, CodeGenConfig};
 
-use super::{guarded, include, wanted};
+use super::{guarded, include, package_file, wanted};
 use crate::names;
 use crate::options::Options;
 use crate::output::Output;
@@ -39,7 +39,7 @@ pub(super) fn generate(request: &Request, options: &Options) -> Result<Vec<Outpu
             let package = file.package.as_str();
             let parts = package.split('.').filter(|part| !part.is_empty());
             Output {
-                name: format!("{}.rs", if package.is_empty() { "_" } else { package }),
+                name: package_file(package),
                 module: parts.map(names::escape).collect(),
                 docs: match package {
                     "" => "The messages of no package.".to_owned(),

@@ -7,7 +7,7 @@ use ::protobuf::Message as _;
 use prost_build::{Config, Module};
 use prost_types::FileDescriptorProto;
 
-use super::{document, full, guarded, include, lowered, wanted};
+use super::{document, full, guarded, include, lowered, package_file, wanted};
 use crate::layout::{self, Layout};
 use crate::options::{Backend, Options};
 use crate::output::Output;
@@ -63,7 +63,7 @@ pub(super) fn generate(
         let text = texts.remove(&module)?;
         let package = file.package.as_str();
         Some(Output {
-            name: format!("{}.rs", if package.is_empty() { "_" } else { package }),
+            name: package_file(package),
             module: module.parts().map(names::escape).collect(),
             docs: match package {
                 "" => "The messages of no package.".to_owned(),
