@@ -8,9 +8,8 @@
 /// The lines of a comment as documentation; none where it says nothing.
 pub(crate) fn document(comment: &str) -> Vec<String> {
     let lines = clean(comment);
-    let indent = |line: &String| line.len() - line.trim_start().len();
     let texts = lines.iter().filter(|line| !line.is_empty());
-    let margin = texts.map(indent).min().unwrap_or(0);
+    let margin = texts.map(|line| indent(line)).min().unwrap_or(0);
 
     let mut document = Document::default();
     for line in &lines {
@@ -32,6 +31,12 @@ fn clean(comment: &str) -> Vec<String> {
         line.trim_end().to_owned()
     };
     comment.lines().map(clean).collect()
+}
+
+/// How far a line is indented: in blanks, which are one byte each, as those of other scripts
+/// are not.
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
 }
 
 /// Markdown in the making.
@@ -59,8 +64,8 @@ struct Item {
 
 impl Document {
     fn line(&mut self, line: &str) {
-        let text = line.trim_start();
-        let indent = line.len() - text.len();
+        let indent = indent(line);
+        let text = &line[indent..];
         match &self.block {
             Some(Block::Fenced { fence, .. }) if closes(text, fence) => return self.close(),
             Some(Block::Indented { margin }) if !text.is_empty() && indent < *margin => {
@@ -271,6 +276,7 @@ mod tests {
         check(" \n\n", "");
         check(" One.\n\n\n\n Two.\n \n", "One.\n\nTwo.");
         check(" One,\n     crooked.\n", "One,\ncrooked.");
+        check("\u{3000}一。\n Two.\n", "\u{3000}一。\nTwo.");
     }
 
     #[test]
