@@ -56,7 +56,7 @@ fn declare<'a>(
     };
     let _ = write!(text, "\n{indent}/// {docs}");
     // A file may be called as no module would be.
-    if name.contains(|c: char| c.is_ascii_uppercase()) {
+    if name.contains(|c: char| c.is_ascii_uppercase()) || name.trim_matches('_').contains("__") {
         let _ = write!(text, "\n{indent}#[allow(non_snake_case)]");
     }
     let is_file = |output: &&Output| {
@@ -82,4 +82,28 @@ fn declare<'a>(
         }
     }
     let _ = writeln!(text, "{indent}}}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_module_would_have_are_excused() {
+        for (name, is_excused) in [
+            ("greeter", false),
+            ("_st__", false),
+            ("Greeter", true),
+            ("foo__bar", true),
+        ] {
+            let output = Output {
+                name: format!("{name}.rs"),
+                module: vec![name.to_owned()],
+                docs: String::new(),
+                content: String::new(),
+            };
+            let text = mod_rs(&[output]).content;
+            assert_eq!(text.contains("non_snake_case"), is_excused, "{name}");
+        }
+    }
 }
