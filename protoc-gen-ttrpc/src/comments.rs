@@ -93,7 +93,7 @@ impl Document {
             begins || !self.items.is_empty() || !marker.ends_with(['.', ')']) || *marker == "1."
         }) {
             self.leave(indent);
-            self.push(&format!("{marker} {}", inline(rest)));
+            self.push(&format!("{marker} {}", content(rest)));
             self.items.push(Item {
                 from: indent + text.len() - rest.len(),
                 to: self.margin() + marker.len() + 1,
@@ -192,6 +192,18 @@ fn item(text: &str) -> Option<(&str, &str)> {
     let is_number = (1..=9).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
     let rest = rest.trim_start();
     (matches!(marker, "-" | "*" | "+") || is_number).then_some((marker, rest))
+}
+
+/// The text of an item, in which no other list begins.
+fn content(text: &str) -> String {
+    let marker = item(text).map_or("", |(marker, _)| marker);
+    match marker.chars().last() {
+        Some(last) => {
+            let (number, rest) = text.split_at(marker.len() - last.len_utf8());
+            format!("{number}\\{}", inline(rest))
+        }
+        None => inline(text),
+    }
 }
 
 /// A line of prose: what isn't inline code means nothing but itself.
@@ -310,6 +322,7 @@ mod tests {
         );
         check(" In\n 2019. Then", "In\n2019. Then");
         check(" * a\n\n b", "* a\n\nb");
+        check(" - - a\n   b\n - 1. c\n   d", "- \\- a\n  b\n- 1\\. c\n  d");
         check(
             " - a\n\n       code\n",
             "- a\n\n  ``````text\n  code\n  ``````",
