@@ -156,11 +156,40 @@ fn tidy(file: &File, text: &str, options: &Options) -> String {
     let body = body.map_or(text, |(_, body)| body);
     // Users need not depend on a crate for its type alone.
     let bytes = format!("{}::codec::bytes::Bytes", options.runtime_path);
-    let body = body.replace("::bytes::Bytes", &bytes);
+    let body = replace_absolute(body, "::bytes::Bytes", &bytes);
     let is_noise = |line: &&str| line.trim_start().starts_with("// @@protoc_insertion_point");
     include(header, body.lines().filter(|line| !is_noise(line)))
+}
+
+/// Replaces an absolute path, but not the end of another, such as `super::bytes::Bytes`.
+fn replace_absolute(text: &str, from: &str, to: &str) -> String {
+    let mut parts = text.split(from);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_end = text.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        text.push_str(if is_end { from } else { to });
+        text.push_str(part);
+    }
+    text
 }
 
 struct NoCallback;
 
 impl CustomizeCallback for NoCallback {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_bytes_of_a_file_bytes_stays() {
+        let moved = replace_absolute(
+            "::bytes::Bytes, Vec<::bytes::Bytes>, super::bytes::Bytes, super::bytes::BytesIO",
+            "::bytes::Bytes",
+            "::codec::Bytes",
+        );
+        let expected =
+            "::codec::Bytes, Vec<::codec::Bytes>, super::bytes::Bytes, super::bytes::BytesIO";
+        assert_eq!(moved, expected);
+    }
+}
