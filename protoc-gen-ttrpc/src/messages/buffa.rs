@@ -64,17 +64,19 @@ pub(super) fn paths(
     guarded("buffa", || {
         let context = CodeGenContext::for_generate(&files, &wanted, &config);
         let names: BTreeSet<&str> = model::wanted(request).into_iter().collect();
-        let path = |name: &str| {
-            let path = context.rust_type(name)?;
-            let words = path.split("::").map(|word| match word {
-                "" | "crate" => word.to_owned(),
-                word => names::escape(word),
-            });
-            let words: Vec<String> = words.collect();
-            Some((name.to_owned(), words.join("::")))
-        };
+        let path = |name: &str| Some((name.to_owned(), escape(context.rust_type(name)?)));
         Ok(names.into_iter().filter_map(path).collect())
     })
+}
+
+/// Makes the keywords of a path usable as names, but for where it begins.
+fn escape(path: &str) -> String {
+    let words = path.split("::").enumerate();
+    let words = words.map(|(place, word)| match (place, word) {
+        (0, "" | "crate") => word.to_owned(),
+        _ => names::escape(word),
+    });
+    words.collect::<Vec<_>>().join("::")
 }
 
 fn descriptors(request: &Request) -> Result<Vec<FileDescriptorProto>, Error> {
@@ -91,4 +93,20 @@ fn descriptors(request: &Request) -> Result<Vec<FileDescriptorProto>, Error> {
 fn tidy(package: &str, text: &str) -> String {
     let header = text::header_by(&format!("package {package}"), "buffa-codegen");
     include(header, text.lines().filter(|line| !line.starts_with("// ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_are_names_of_packages() {
+        for (path, escaped) in [
+            ("a::crate::type::M", "a::crate_::r#type::M"),
+            ("crate::protos::M", "crate::protos::M"),
+            ("::elsewhere::self::M", "::elsewhere::self_::M"),
+        ] {
+            assert_eq!(escape(path), escaped);
+        }
+    }
 }
