@@ -311,7 +311,8 @@ fn editions_beyond_a_generator_are_named() {
     .unwrap();
     fs::write(
         directory.join("group.proto"),
-        "edition = '2023'; message N { N n = 1 [features.message_encoding = DELIMITED]; }",
+        "edition = '2023'; option features.message_encoding = DELIMITED; \
+         message N { map<string, NEntry> m = 1; repeated NEntry n = 2; } message NEntry {}",
     )
     .unwrap();
     let files = ["mixed.proto", "group.proto"].map(|name| directory.join(name));

@@ -10,6 +10,7 @@ use protobuf::descriptor::{
 use protobuf::{CodedInputStream, UnknownFields, UnknownValueRef};
 
 use crate::Problem;
+use crate::layout::full_name;
 use crate::options::Backend;
 
 /// Where the options of a file, a message and a field have their features, and a file its
@@ -91,11 +92,12 @@ pub(super) fn lower(file: &mut FileDescriptorProto, backend: Backend) -> Result<
     let options = file.options.mut_or_insert_default();
     let features = DEFAULT.with(options.special_fields.mut_unknown_fields(), OF_FILE);
     let mut needs = Needs::default();
+    let scope = full_name(file.package(), &[]);
     for message in &mut file.message_type {
-        inspect(message, features, &mut needs);
+        inspect(message, &scope, features, &mut needs);
     }
     for field in &mut file.extension {
-        encode(field, features, &mut needs);
+        encode(field, false, features, &mut needs);
         needs.proto2 = Some(format!("extension `{}`", field.name()));
     }
     if let (Some(field), Backend::Protobuf) = (&needs.delimited, backend) {
@@ -127,7 +129,7 @@ pub(super) fn lower(file: &mut FileDescriptorProto, backend: Backend) -> Result<
 }
 
 /// Resolves the features of a message's fields, and sees what they need.
-fn inspect(message: &mut DescriptorProto, features: Features, needs: &mut Needs) {
+fn inspect(message: &mut DescriptorProto, scope: &str, features: Features, needs: &mut Needs) {
     let is_map_entry = message.options.map_entry();
     let options = message.options.mut_or_insert_default();
     let features = features.with(options.special_fields.mut_unknown_fields(), OF_MESSAGE);
@@ -137,19 +139,26 @@ fn inspect(message: &mut DescriptorProto, features: Features, needs: &mut Needs)
     if !message.extension_range.is_empty() {
         needs.proto2 = Some(format!("extensions of `{}`", message.name()));
     }
+    let full = format!("{scope}.{}", message.name());
+    let nested = message.nested_type.iter();
+    let entries = nested.filter(|nested| nested.options.map_entry());
+    let entries: Vec<String> = entries
+        .map(|entry| format!("{full}.{}", entry.name()))
+        .collect();
     for field in &mut message.field {
-        encode(field, features, needs);
+        let is_map = entries.iter().any(|entry| entry == field.type_name());
+        encode(field, is_map, features, needs);
     }
     for field in &mut message.extension {
-        encode(field, features, needs);
+        encode(field, false, features, needs);
         needs.proto2 = Some(format!("extension `{}`", field.name()));
     }
     for nested in &mut message.nested_type {
-        inspect(nested, features, needs);
+        inspect(nested, &full, features, needs);
     }
 }
 
-fn encode(field: &mut FieldDescriptorProto, features: Features, needs: &mut Needs) {
+fn encode(field: &mut FieldDescriptorProto, is_map: bool, features: Features, needs: &mut Needs) {
     let name = field.name().to_owned();
     let options = field.options.mut_or_insert_default();
     let features = features.with(options.special_fields.mut_unknown_fields(), OF_FIELD);
@@ -159,7 +168,8 @@ fn encode(field: &mut FieldDescriptorProto, features: Features, needs: &mut Need
         let options = field.options.mut_or_insert_default();
         options.set_packed(features.repeated == PACKED);
     }
-    if is_message && features.message == DELIMITED && !is_repeated_map(field) {
+    // A map is never delimited.
+    if is_message && features.message == DELIMITED && !is_map {
         field.set_type(Type::TYPE_GROUP);
         needs.delimited = Some(name.clone());
         needs.proto2 = Some(format!("a delimited field `{name}`"));
@@ -178,11 +188,6 @@ fn encode(field: &mut FieldDescriptorProto, features: Features, needs: &mut Need
     } else if !is_repeated && !is_message && !field.has_oneof_index() {
         field.set_proto3_optional(true);
     }
-}
-
-/// A map is never delimited; its entries are named after its field.
-fn is_repeated_map(field: &FieldDescriptorProto) -> bool {
-    field.label() == Label::LABEL_REPEATED && field.type_name().ends_with("Entry")
 }
 
 fn is_packable(field: &FieldDescriptorProto) -> bool {
