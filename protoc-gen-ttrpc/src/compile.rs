@@ -1,7 +1,7 @@
 //! .proto files to descriptors: by the embedded compiler, or by protoc.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message;
@@ -85,14 +85,19 @@ fn with_protoc(
     includes: &[PathBuf],
     protoc: &Path,
 ) -> Result<(Vec<String>, Vec<Bytes>), Error> {
+    let includes: Vec<PathBuf> = includes.iter().map(|include| plain(include)).collect();
+    let files = files.iter().map(|file| inside(plain(file), &includes));
+    // One that is named twice is generated once.
+    let mut asked = BTreeSet::new();
+    let files: Vec<PathBuf> = files.filter(|file| asked.insert(file.clone())).collect();
     let parsed = protobuf_parse::Parser::new()
         .protoc()
         .protoc_path(protoc)
         // Comments and lines, which it drops by default.
         .protoc_extra_args(["--include_source_info"])
         .capture_stderr()
-        .includes(includes)
-        .inputs(files)
+        .includes(&includes)
+        .inputs(&files)
         .parse_and_typecheck()
         .map_err(|error| Error::from(protoc_problem(protoc, &error.root_cause().to_string())))?;
     let services = parsed.relative_paths.iter().map(|path| path.to_string());
@@ -104,6 +109,26 @@ fn with_protoc(
         services.collect(),
         files.collect::<Result<_, _>>().map_err(undecodable)?,
     ))
+}
+
+/// A path without the `.` by which it may differ from the one that it is in.
+fn plain(path: &Path) -> PathBuf {
+    let parts = path.components();
+    let path: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
+    match path.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => path,
+    }
+}
+
+/// The path of a file that may be named as it is in an import.
+fn inside(file: PathBuf, includes: &[PathBuf]) -> PathBuf {
+    let is_within = |include: &PathBuf| include == Path::new(".") || file.starts_with(include);
+    if includes.iter().any(is_within) {
+        return file;
+    }
+    let mut paths = includes.iter().map(|include| include.join(&file));
+    paths.find(|path| path.is_file()).unwrap_or(file)
 }
 
 fn protoc_problem(protoc: &Path, message: &str) -> Problem {
