@@ -128,10 +128,11 @@ fn check(compile: &Compile) -> Result<ExitCode, Box<dyn Error>> {
     };
     eprintln!("\n{files} in {out} not as generated; this mends what is not left over:");
     // The words of this command, but for the first.
-    let words = std::env::args().skip(2).map(|word| {
+    let words = std::env::args_os().skip(2).map(|word| {
+        let word = word.to_string_lossy();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:+,".contains(c);
-        match word.chars().all(is_plain) {
-            true => word,
+        match !word.is_empty() && word.chars().all(is_plain) {
+            true => word.into_owned(),
             false => format!("'{}'", word.replace('\'', "'\\''")),
         }
     });
