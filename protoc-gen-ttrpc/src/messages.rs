@@ -142,7 +142,9 @@ fn wanted<'a>(request: &'a Request, options: &Options) -> impl Iterator<Item = &
     let backend = options.backend();
     let asked: HashSet<&String> = request.messages.iter().collect();
     let is_known = move |file: &File| match backend {
-        Backend::Protobuf => names::well_known(&file.name).is_some(),
+        Backend::Protobuf => {
+            names::well_known(&file.name).is_some() || names::is_features(&file.name)
+        }
         Backend::Prost | Backend::Buffa => file.package == "google.protobuf",
     };
     request

@@ -151,6 +151,12 @@ pub(crate) fn well_known(proto_file: &str) -> Option<&'static str> {
     Some(module)
 }
 
+/// Whether this file declares features of editions for another language. It is imported for
+/// options alone, and extends a message that is younger than rust-protobuf.
+pub(crate) fn is_features(proto_file: &str) -> bool {
+    proto_file.starts_with("google/protobuf/") && proto_file.ends_with("_features.proto")
+}
+
 /// What prost takes for messages that it has no type of its own for.
 pub(crate) const PROST_NATIVE: [(&str, &str); 10] = [
     ("Empty", "()"),

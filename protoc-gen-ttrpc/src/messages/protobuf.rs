@@ -36,8 +36,13 @@ pub(super) fn generate(
         source,
     })?;
     let names = Names::of(request, layout);
-    let files = request.files.iter().map(|file| descriptor(file, &names));
-    let files = files.collect::<Result<Vec<_>, _>>()?;
+    let known = request
+        .files
+        .iter()
+        .filter(|file| !names::is_features(&file.name));
+    let files = known
+        .map(|file| descriptor(file, &names))
+        .collect::<Result<Vec<_>, _>>()?;
     guarded("rust-protobuf", || {
         let paths = wanted
             .iter()
@@ -89,7 +94,10 @@ impl<'a> Names<'a> {
         let mut names = HashMap::new();
         let mut externs = Vec::new();
         for file in &request.files {
-            let name = if names::well_known(&file.name).is_some() {
+            let name = if names::is_features(&file.name) {
+                // Who imports it has no features any more, and any file will do.
+                "google/protobuf/descriptor.proto".to_owned()
+            } else if names::well_known(&file.name).is_some() {
                 file.name.clone()
             } else if let Some(path) = layout.external_module(file) {
                 // A letter behind the number, so that none begins with another.
