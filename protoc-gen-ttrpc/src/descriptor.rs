@@ -129,10 +129,11 @@ pub(crate) struct Location {
     pub(crate) path: Vec<i32>,
     #[prost(int32, repeated, tag = "2")]
     pub(crate) span: Vec<i32>,
-    #[prost(string, tag = "3")]
-    pub(crate) leading_comments: String,
-    #[prost(string, tag = "4")]
-    pub(crate) trailing_comments: String,
+    /// In whatever encoding the file is.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) leading_comments: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) trailing_comments: Bytes,
 }
 
 /// What protoc and buf get back.

@@ -18,7 +18,7 @@ use crate::layout::{self, Layout, Modules, Place};
 use crate::options::{Backend, Options};
 use crate::output::Output;
 use crate::request::{File, Request, Syntax};
-use crate::{Error, Problem, collide, comments, names};
+use crate::{Error, Problem, collide, comments, names, source};
 
 /// The field numbers that the paths of messages and enums begin with.
 const MESSAGE: i32 = 4;
@@ -156,9 +156,17 @@ fn wanted<'a>(request: &'a Request, options: &Options) -> impl Iterator<Item = &
 
 /// The whole descriptor of a file.
 fn full(file: &File) -> Result<FileDescriptorProto, Problem> {
-    FileDescriptorProto::parse_from_bytes(&file.bytes).map_err(|error| {
+    decoded(file, FileDescriptorProto::parse_from_bytes).map_err(|error| {
         let what = format!("its descriptor can't be decoded: {error}");
         Problem::new(what, "send descriptors as protoc makes them").at(&file.name, None)
+    })
+}
+
+/// Decodes a file; without its comments where these are not UTF-8.
+fn decoded<T, E>(file: &File, decode: impl Fn(&[u8]) -> Result<T, E>) -> Result<T, E> {
+    decode(&file.bytes).or_else(|error| match source::stripped(&file.bytes) {
+        Ok(bytes) => decode(&bytes),
+        Err(_) => Err(error),
     })
 }
 

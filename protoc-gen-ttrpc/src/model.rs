@@ -157,7 +157,7 @@ impl Model<'_> {
             proto: service.name.clone(),
             wire: full.trim_start_matches('.').to_owned(),
             rust: names::service(&service.name, &self.options.service_prefix),
-            docs: comments::document(comment.text),
+            docs: comments::document(&comment.text),
             deprecated: options.is_some_and(|options| options.deprecated)
                 || of_file.is_some_and(|options| options.deprecated),
             attributes: attributes
@@ -182,7 +182,7 @@ impl Model<'_> {
             },
             input: self.message(&method.input_type),
             output: self.message(&method.output_type),
-            docs: comments::document(comment.text),
+            docs: comments::document(&comment.text),
             deprecated: method.options.as_ref().is_some_and(|o| o.deprecated),
             line: comment.line,
         }

@@ -146,6 +146,28 @@ fn inconsistent_descriptors_are_problems() {
     }
 }
 
+/// protoc takes comments in any encoding, and so do services; messages do without.
+#[test]
+fn comments_need_not_be_utf_8() {
+    let directory = scratch("latin");
+    let text = b"syntax = 'proto3'; // Gr\xf6\xdfe\nmessage M {}\n\
+        // Ma\xdf\nservice S {\n// Length.\nrpc A(M) returns (M);\n}\n";
+    std::fs::write(directory.join("latin.proto"), text).unwrap();
+    for messages in ["protobuf", "prost", "buffa"] {
+        let out = scratch("latin-out");
+        succeed(
+            Command::new(support::protoc())
+                .current_dir(&directory)
+                .arg(format!("--plugin=protoc-gen-ttrpc={BINARY}"))
+                .arg(format!("--ttrpc_out=messages={messages}:{}", out.display()))
+                .arg("latin.proto"),
+        );
+        let services = std::fs::read_to_string(out.join("latin_ttrpc.rs")).unwrap();
+        assert!(services.contains("\n/// Ma\u{fffd}\n"), "{services}");
+        assert!(services.contains("    /// Length.\n"), "{services}");
+    }
+}
+
 /// Cut short and with bytes changed, a request is answered or refused.
 #[test]
 fn no_request_is_a_reason_to_panic() {

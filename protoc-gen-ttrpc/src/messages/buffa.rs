@@ -7,7 +7,7 @@ use buffa_codegen::context::CodeGenContext;
 use buffa_codegen::generated::descriptor::FileDescriptorProto;
 use buffa_codegen::{BytesRepr, CodeGenConfig};
 
-use super::{guarded, include, package_file, wanted};
+use super::{decoded, guarded, include, package_file, wanted};
 use crate::names;
 use crate::options::Options;
 use crate::output::Output;
@@ -81,7 +81,7 @@ fn escape(path: &str) -> String {
 
 fn descriptors(request: &Request) -> Result<Vec<FileDescriptorProto>, Error> {
     let decode = |file: &crate::request::File| {
-        FileDescriptorProto::decode_from_slice(&file.bytes).map_err(|error| {
+        decoded(file, FileDescriptorProto::decode_from_slice).map_err(|error| {
             let what = format!("its descriptor can't be decoded: {error}");
             let problem = Problem::new(what, "send descriptors as protoc makes them");
             Error::from(problem.at(&file.name, None))
