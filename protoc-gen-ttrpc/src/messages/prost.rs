@@ -97,14 +97,48 @@ fn descriptor(file: &File) -> Result<FileDescriptorProto, Error> {
 
 fn tidy(package: &str, text: &str) -> String {
     let header = text::header_by(&format!("package {package}"), "prost-build");
-    // It puts addresses in angle brackets that are in some already.
-    let text = text.replace("<<http", "<http");
     let lines = text.lines().filter(|line| !line.starts_with("// "));
-    let lines: Vec<String> = lines
-        .map(|line| match line.contains("<http") {
-            true => line.replace(">>", ">"),
-            false => line.to_owned(),
-        })
-        .collect();
+    let lines: Vec<String> = lines.map(unbracketed).collect();
     include(header, lines.iter().map(String::as_str))
+}
+
+/// Takes addresses out of the angle brackets that prost puts around each, and around what
+/// follows up to a blank or `)`: those that need some have them.
+fn unbracketed(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some(at) = ["<http://", "<https://"]
+        .iter()
+        .filter_map(|a| rest.find(a))
+        .min()
+    {
+        let (before, address) = rest.split_at(at);
+        let end = address.find(|c: char| c.is_whitespace() || c == ')');
+        let (address, behind) = address.split_at(end.unwrap_or(address.len()));
+        let inner = address.strip_prefix('<').unwrap_or(address);
+        text.push_str(before);
+        text.push_str(inner.strip_suffix('>').unwrap_or(inner));
+        rest = behind;
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_as_they_were() {
+        for (by_prost, was) in [
+            ("/// a >> b <<http://x>>", "/// a >> b <http://x>"),
+            ("/// (<<https://x>>), y", "/// (<https://x>), y"),
+            (
+                "/// <<http://x>.> `<http://y`>",
+                "/// <http://x>. `http://y`",
+            ),
+            ("/// <<http://x/(y>)>", "/// <http://x/(y)>"),
+        ] {
+            assert_eq!(unbracketed(by_prost), was);
+        }
+    }
 }
