@@ -101,7 +101,7 @@ fn script(blocks: &[Block], with_buf: bool) -> String {
                     if line.starts_with("cd ") {
                         script.push_str("ln -s \"$SHARED_TARGET\" target\n");
                     }
-                    // A person waits until the server is there.
+                    // On a busy machine the server may not be there in a second.
                     if line.ends_with('&') {
                         script.push_str(
                             "for i in $(seq 300); do [ -S greeter.sock ] || sleep 0.1; done\n",
