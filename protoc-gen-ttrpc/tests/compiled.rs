@@ -58,7 +58,7 @@ pub mod editions {
     pub mod buffa;
 }
 
-/// One side alone.
+/// One side alone, with a trait that its user deprecates.
 pub mod client_only;
 
 /// The other side alone.
@@ -255,6 +255,8 @@ tokio = {{ version = "1", features = ["io-util", "macros", "rt"] }}
 
     for side in ["client", "server"] {
         let builder = elsewhere.clone().option("sides", side);
+        let deprecated = ".greeter.v1.Greeter=#[deprecated(note = \"gone soon\")]";
+        let builder = builder.option("trait_attribute", deprecated);
         generate(&builder, &format!("{side}_only"), &all);
     }
     let moved = elsewhere

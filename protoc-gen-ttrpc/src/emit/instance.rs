@@ -116,6 +116,16 @@ impl<'a> Instance<'a> {
         instance
     }
 
+    /// Whether something of it is deprecated, be it by an option.
+    fn is_deprecated(&self) -> bool {
+        let attributes = self.service.attributes.iter();
+        let mut attributes =
+            attributes.flat_map(|text| super::attributes(text).unwrap_or_default());
+        self.service.deprecated
+            || self.service.rpcs.iter().any(|rpc| rpc.deprecated)
+            || attributes.any(|attribute| attribute.path().is_ident("deprecated"))
+    }
+
     /// The name on the wire that stands for one of the model's.
     fn wire_name(&self, model: &str) -> Option<&str> {
         match self.rpc {
@@ -157,7 +167,7 @@ impl VisitMut for Instance<'_> {
         );
         item.items = items;
         // Whoever generated the call can't do without it.
-        if self.service.deprecated || self.service.rpcs.iter().any(|rpc| rpc.deprecated) {
+        if self.is_deprecated() {
             item.attrs.push(parse_quote!(#[allow(deprecated)]));
         }
     }
