@@ -6,6 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 use protobuf::Message as _;
+use protox::file::{
+    ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver,
+};
 
 use crate::descriptor::FileSet;
 use crate::request::{self, Request};
@@ -49,7 +52,15 @@ pub(crate) fn compile(
 }
 
 fn embedded(files: &[PathBuf], includes: &[PathBuf]) -> Result<(Vec<String>, Vec<Bytes>), Error> {
-    let mut compiler = protox::Compiler::new(includes).map_err(refused)?;
+    let mut sources = ChainFileResolver::new();
+    for include in includes {
+        sources.add(Include {
+            files: IncludeFileResolver::new(include.clone()),
+            path: include.clone(),
+        });
+    }
+    sources.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(sources);
     compiler.include_source_info(true).include_imports(true);
     let mut problems = Vec::new();
     for file in files {
@@ -64,8 +75,31 @@ fn embedded(files: &[PathBuf], includes: &[PathBuf]) -> Result<(Vec<String>, Vec
     Ok((services, FileSet::decode(set).map_err(undecodable)?.file))
 }
 
-fn refused(error: protox::Error) -> Error {
-    Error::from(problem(error))
+/// An import path, whose files may begin with a byte order mark, as editors of some systems
+/// write it and protoc takes it.
+#[derive(Debug)]
+struct Include {
+    files: IncludeFileResolver,
+    path: PathBuf,
+}
+
+impl FileResolver for Include {
+    fn resolve_path(&self, path: &Path) -> Option<String> {
+        self.files.resolve_path(path)
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        self.files.open_file(name).or_else(|error| {
+            let text = std::fs::read_to_string(self.path.join(name)).ok();
+            match text
+                .as_deref()
+                .and_then(|text| text.strip_prefix('\u{feff}'))
+            {
+                Some(text) => File::from_source(name, text),
+                None => Err(error),
+            }
+        })
+    }
 }
 
 fn problem(error: protox::Error) -> Problem {

@@ -98,8 +98,11 @@ fn files_that_were_read_are_known() {
 fn a_file_may_be_named_in_several_ways() {
     let directory = scratch("named");
     fs::create_dir(directory.join("proto")).unwrap();
-    let text = "syntax = 'proto3'; service S {}";
+    // With a byte order mark, and an import that has one, too.
+    let text = "\u{feff}syntax = 'proto3'; import 'b.proto'; service S {}";
     fs::write(directory.join("proto/a.proto"), text).unwrap();
+    let text = "\u{feff}syntax = 'proto3';";
+    fs::write(directory.join("proto/b.proto"), text).unwrap();
     let mut protoc = OsString::from("--protoc=");
     protoc.push(support::protoc());
     for (include, files) in [
