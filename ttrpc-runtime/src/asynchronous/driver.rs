@@ -329,19 +329,21 @@ where
             } else {
                 drop(shared);
                 woken.run(&connection.news);
-                if reads && lost.is_none() {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
                 shared = connection.lock();
             }
             if let Some(error) = lost {
                 return Poll::Ready(Err(error));
             }
-            let link = shared.state.link();
-            if link.is_drained() {
+            // One that was closed ends whatever its peer does, or does not take.
+            if shared.state.ended().is_some() || shared.state.link().is_drained() {
                 return Poll::Ready(Ok(()));
             }
+            if reads && read >= most {
+                drop(shared);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let link = shared.state.link();
             let has_work = link.has_output() | link.take_attention();
             if !has_work && poll_timer(timer, link.timeout(), cx).is_pending() {
                 // Those that were woken before may have nothing to send any more.
