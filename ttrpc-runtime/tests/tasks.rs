@@ -10,24 +10,29 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, ReadBuf};
 use ttrpc_runtime::codec::Raw;
-use ttrpc_runtime::{Call, Reply, Server, Service};
+use ttrpc_runtime::{Call, Client, Context, Reply, Server, Service};
 
-struct Large;
+/// Answers with so many bytes.
+struct Bulk(usize);
 
-impl Service for Large {
+impl Service for Bulk {
     fn name(&self) -> &'static str {
-        "test.Large"
+        "test.Bulk"
     }
 
     fn call(&self, call: Call) -> Reply {
-        call.unary(Raw, async |_, _: Bytes| Ok(vec![7; 1 << 20].into()))
+        let len = self.0;
+        call.unary(Raw, async move |_, _: Bytes| Ok(vec![7; len].into()))
     }
 }
 
-fn server() -> Server {
-    Server::builder().service(Large).build().unwrap()
+/// The request of a call.
+const REQUEST: &[u8] = b"\0\0\0\x0b\0\0\0\x01\x01\0\x0a\x09test.Bulk";
+
+fn server(len: usize) -> Server {
+    Server::builder().service(Bulk(len)).build().unwrap()
 }
 
 /// What must not hang.
@@ -40,11 +45,10 @@ async fn patiently<T>(work: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn a_shutdown_ends_a_connection_whose_peer_does_not_read() {
     let (mut here, there) = tokio::io::duplex(1 << 16);
-    let server = server();
+    let server = server(1 << 20);
     let serves = server.clone();
     let serving = tokio::spawn(async move { serves.serve_connection(there).await });
-    let request = b"\0\0\0\x0c\0\0\0\x01\x01\0\x0a\x0atest.Large";
-    here.write_all(request).await.unwrap();
+    here.write_all(REQUEST).await.unwrap();
     // The first byte of the reply: it is being written.
     patiently(here.read_u8()).await.unwrap();
     patiently(server.shutdown(Duration::ZERO)).await;
@@ -88,10 +92,42 @@ impl AsyncWrite for Chatter {
 
 #[tokio::test]
 async fn a_shutdown_ends_a_connection_whose_peer_never_pauses() {
-    let server = server();
+    let server = server(0);
     let serves = server.clone();
     let serving = tokio::spawn(async move { serves.serve_connection(Chatter).await });
     tokio::task::yield_now().await;
     patiently(server.shutdown(Duration::from_secs(60))).await;
+    patiently(serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn streams_with_buffers_of_their_own_pass_on_what_was_written() {
+    let (here, there) = tokio::io::duplex(64);
+    let server = server(1000);
+    tokio::spawn(async move { server.serve_connection(BufStream::new(there)).await });
+    let client = Client::new(BufStream::new(here));
+    let ctx = Context::new();
+    for _ in 0..3 {
+        let request = Bytes::from(vec![1; 1000]);
+        let reply = client.unary(Raw, &ctx, "test.Bulk", "Any", request);
+        let reply: Bytes = patiently(reply).await.unwrap();
+        assert_eq!(reply.len(), 1000);
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_until_a_stream_has_passed_on_its_buffer() {
+    let (mut here, there) = tokio::io::duplex(64);
+    let server = server(1000);
+    let serves = server.clone();
+    let io = BufStream::new(there);
+    let serving = tokio::spawn(async move { serves.serve_connection(io).await });
+    here.write_all(REQUEST).await.unwrap();
+    patiently(here.read_u8()).await.unwrap();
+    let shutdown = tokio::spawn(async move { server.shutdown(Duration::from_secs(60)).await });
+    let mut reply = Vec::new();
+    patiently(here.read_to_end(&mut reply)).await.unwrap();
+    assert!(reply.len() > 1000, "{}", reply.len());
+    patiently(shutdown).await.unwrap();
     patiently(serving).await.unwrap().unwrap();
 }

@@ -210,6 +210,8 @@ pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
     dispatch: D,
     /// What is being written.
     output: Output,
+    /// Whether all of it was, to a stream that has not passed it on.
+    unflushed: bool,
     /// Whether its runtime has several threads. Such a one runs what a task has woken right
     /// after that task, and not behind all that are ready and would have something to write, too.
     several_threads: bool,
@@ -231,6 +233,7 @@ where
             io,
             dispatch,
             output: Output::default(),
+            unflushed: false,
             several_threads: Handle::try_current()
                 .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread),
             let_others_run: false,
@@ -247,6 +250,7 @@ where
             io,
             dispatch,
             output,
+            unflushed,
             several_threads,
             let_others_run,
             timer,
@@ -297,11 +301,12 @@ where
             if output.is_empty() && link.has_output() {
                 link.take_output(output);
             }
-            if !output.is_empty() && !blocked {
+            if (*unflushed || !output.is_empty()) && !blocked {
                 drop(shared);
                 woken.run(&connection.news);
                 let written = poll_write(io, output, cx);
                 blocked = !matches!(written, Poll::Ready(Ok(())));
+                *unflushed = written.is_pending() && output.is_empty();
                 if let Poll::Ready(Err(error)) = written {
                     // What has come is taken first: the peer may have answered, and gone.
                     lost = Some(error);
@@ -335,7 +340,8 @@ where
                 return Poll::Ready(Err(error));
             }
             // One that was closed ends whatever its peer does, or does not take.
-            if shared.state.ended().is_some() || shared.state.link().is_drained() {
+            let is_drained = shared.state.link().is_drained() && !*unflushed;
+            if is_drained || shared.state.ended().is_some() {
                 return Poll::Ready(Ok(()));
             }
             if reads && read >= most {

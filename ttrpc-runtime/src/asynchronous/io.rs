@@ -11,7 +11,8 @@ use crate::connection::{MAX_SLICES, end_of_input};
 use crate::error::{Error, Result};
 use crate::proto::{Body, Output};
 
-/// Writes until nothing is left or the socket takes no more; ready when nothing is.
+/// Writes until nothing is left or the socket takes no more; ready when nothing is, also of what
+/// a stream with a buffer of its own keeps back.
 pub(super) fn poll_write<T: AsyncWrite + Unpin>(
     io: &mut T,
     output: &mut Output,
@@ -20,7 +21,7 @@ pub(super) fn poll_write<T: AsyncWrite + Unpin>(
     while !output.is_empty() {
         ready!(poll_write_some(io, output, cx))?;
     }
-    Poll::Ready(Ok(()))
+    uninterrupted(|| Pin::new(&mut *io).poll_flush(cx)).map_err(Error::connection_lost)
 }
 
 /// Reads what is missing of a large frame.
