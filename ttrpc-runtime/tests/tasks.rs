@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, ReadBuf};
 use ttrpc_runtime::codec::Raw;
-use ttrpc_runtime::{Call, Client, Context, Reply, Server, Service};
+use ttrpc_runtime::{Call, Client, Context, Listener, Reply, Result, Server, Service};
 
 /// Answers with so many bytes.
 struct Bulk(usize);
@@ -33,6 +33,11 @@ const REQUEST: &[u8] = b"\0\0\0\x0b\0\0\0\x01\x01\0\x0a\x09test.Bulk";
 
 fn server(len: usize) -> Server {
     Server::builder().service(Bulk(len)).build().unwrap()
+}
+
+async fn call(client: &Client, ctx: &Context) -> Result<Bytes> {
+    let request = Bytes::from(vec![1; 1000]);
+    client.unary(Raw, ctx, "test.Bulk", "Any", request).await
 }
 
 /// What must not hang.
@@ -106,11 +111,8 @@ async fn streams_with_buffers_of_their_own_pass_on_what_was_written() {
     let server = server(1000);
     tokio::spawn(async move { server.serve_connection(BufStream::new(there)).await });
     let client = Client::new(BufStream::new(here));
-    let ctx = Context::new();
     for _ in 0..3 {
-        let request = Bytes::from(vec![1; 1000]);
-        let reply = client.unary(Raw, &ctx, "test.Bulk", "Any", request);
-        let reply: Bytes = patiently(reply).await.unwrap();
+        let reply = patiently(call(&client, &Context::new())).await.unwrap();
         assert_eq!(reply.len(), 1000);
     }
 }
@@ -130,4 +132,25 @@ async fn a_shutdown_waits_until_a_stream_has_passed_on_its_buffer() {
     assert!(reply.len() > 1000, "{}", reply.len());
     patiently(shutdown).await.unwrap();
     patiently(serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn several_listeners_have_no_more_connections_together_than_allowed() {
+    let server = Server::builder().service(Bulk(1)).max_connections(1);
+    let server = server.build().unwrap();
+    let addresses = [1, 2].map(|n| format!("unix://@ttrpc-tasks-{n}-{}", std::process::id()));
+    for address in &addresses {
+        let (serves, listener) = (server.clone(), Listener::bind(address).unwrap());
+        tokio::spawn(async move { serves.serve(listener).await });
+    }
+    // Both wait for a connection by now.
+    tokio::task::yield_now().await;
+    let [first, second] = &addresses;
+    let first = Client::connect(first).await.unwrap();
+    patiently(call(&first, &Context::new())).await.unwrap();
+    let second = Client::connect(second).await.unwrap();
+    let waits = Context::new().with_timeout(Duration::from_millis(100));
+    assert!(call(&second, &waits).await.unwrap_err().is_timeout());
+    drop(first);
+    patiently(call(&second, &Context::new())).await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -119,21 +119,21 @@ impl Server {
             file: _file,
         } = listener.try_into().map_err(Into::into)?;
         let socket = transport::listen(socket)?;
-        let most = self.serving.settings().max_connections.saturating_sub(1);
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
         let mut backoff = Backoff::default();
         loop {
-            let accept = async {
-                self.serving.at_most(most).await;
-                transport::accept(&socket).await
-            };
-            let Some(accepted) = until(closing.as_mut(), accept).await else {
+            let accept = poll_fn(|cx| {
+                // The place is given back while none comes.
+                let place = ready!(self.serving.poll_place(cx));
+                transport::poll_accept(&socket, cx).map(|accepted| (place, accepted))
+            });
+            let Some((place, accepted)) = until(closing.as_mut(), accept).await else {
                 return Ok(());
             };
             match accepted {
                 Ok((io, peer)) => {
                     backoff.reset();
-                    tokio::spawn(self.driver(io, peer));
+                    tokio::spawn(self.driver(place, io, peer));
                 }
                 Err(error) => {
                     let wait = backoff.failed(error, &self.serving)?;
@@ -151,7 +151,7 @@ impl Server {
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin,
     ) -> Result<()> {
-        match self.driver(io, None).await {
+        match self.driver(self.serving.place(), io, None).await {
             Err(error) if !error.is_closed() || std::error::Error::source(&error).is_some() => {
                 Err(error)
             }
@@ -163,13 +163,13 @@ impl Server {
     /// idle connection's task consists of.
     fn driver<T>(
         &self,
+        place: Place,
         io: T,
         peer: Option<Peer>,
     ) -> Driver<server::Connection<Slot>, T, Dispatcher>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let place = self.serving.place();
         let connection = Connection::new(self.serving.endpoint(), None);
         let weak = Arc::downgrade(&connection);
         place.take(weak);
@@ -186,10 +186,10 @@ impl Server {
     /// then it ends what is left. Returns once every connection is closed.
     pub async fn shutdown(&self, timeout: Duration) {
         self.serving.shut_down();
-        let ended = self.serving.at_most(0);
+        let ended = self.serving.none_left();
         if tokio::time::timeout(timeout, ended).await.is_err() {
             self.close();
-            self.serving.at_most(0).await;
+            self.serving.none_left().await;
         }
     }
 

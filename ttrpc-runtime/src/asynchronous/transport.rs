@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use socket2::{SockAddr, SockRef};
 use tokio::io::Interest;
@@ -21,12 +22,20 @@ pub(super) fn listen(listener: socket2::Socket) -> io::Result<AsyncFd<OwnedFd>> 
 }
 
 /// Accepts a connection.
-pub(super) async fn accept(listener: &AsyncFd<OwnedFd>) -> io::Result<(Socket, Option<Peer>)> {
-    let accept = |listener: &OwnedFd| SockRef::from(listener).accept();
-    let (stream, _) = listener.async_io(Interest::READABLE, accept).await?;
+pub(super) fn poll_accept(
+    listener: &AsyncFd<OwnedFd>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(Socket, Option<Peer>)>> {
+    let (stream, _) = loop {
+        let mut ready = ready!(listener.poll_read_ready(cx))?;
+        // Where it would block, it is not ready any more.
+        if let Ok(accepted) = ready.try_io(|listener| SockRef::from(listener).accept()) {
+            break accepted?;
+        }
+    };
     // Without it the call is served all the same; its context then has no peer.
     let peer = peer(&stream);
-    Ok((Socket::new(stream.into())?, peer))
+    Poll::Ready(Ok((Socket::new(stream.into())?, peer)))
 }
 
 /// Connects to a server: gives the socket that a task drives, and the same one for those who

@@ -5,14 +5,14 @@
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Events, Interest, Registry, Token};
 
 use super::connection::Connection;
 use super::host::{Home, Hosted};
@@ -102,7 +102,7 @@ impl Hub {
 /// The thread's own.
 pub(super) struct Watch {
     hub: Arc<Hub>,
-    poll: Poll,
+    poll: mio::Poll,
     serving: Arc<Serving>,
     /// By the keys of their places.
     connections: Series<(Arc<Hosted>, Place)>,
@@ -112,7 +112,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(serving: Arc<Serving>, pool: Arc<Pool>) -> io::Result<Self> {
-        let poll = Poll::new()?;
+        let poll = mio::Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = mio::Waker::new(&registry, WAKER)?;
         let hub = Arc::new(Hub {
@@ -131,8 +131,12 @@ impl Watch {
     }
 
     /// Takes a connection.
-    pub(super) fn add(&mut self, socket: OwnedFd, peer: Option<Peer>) -> Result<Arc<Hosted>> {
-        let place = self.serving.place();
+    pub(super) fn add(
+        &mut self,
+        place: Place,
+        socket: OwnedFd,
+        peer: Option<Peer>,
+    ) -> Result<Arc<Hosted>> {
         let key = place.key();
         let home = Home::new(Arc::clone(&self.hub), key, Arc::clone(&self.serving), peer);
         let connection = Connection::new(socket, self.serving.endpoint(), home)?;
@@ -167,8 +171,6 @@ impl Watch {
         let mut cx = Context::from_waker(&waker);
         let serving = Arc::clone(&self.serving);
         let mut closing = pin!(Cancelled::new(Arc::clone(&serving.closing)));
-        let most = serving.settings().max_connections.saturating_sub(1);
-        let mut room: Pin<Box<dyn Future<Output = ()>>> = Box::pin(serving.at_most(most));
         let (mut backoff, mut accept_at) = (Backoff::default(), None);
         let mut acceptable = true;
         let mut events = Events::with_capacity(256);
@@ -181,17 +183,16 @@ impl Watch {
                 accepts = None;
             }
             while let Some(listener) = accepts.filter(|_| acceptable) {
-                if room.as_mut().poll(&mut cx).is_pending() {
+                let Poll::Ready(place) = serving.poll_place(&mut cx) else {
                     break;
-                }
-                room = Box::pin(serving.at_most(most));
+                };
                 match listener.socket.accept() {
                     Ok((socket, _)) => {
                         backoff.reset();
                         accept_at = None;
                         let peer = socket::peer(&socket);
                         // The connection that can't be watched is closed; others can be.
-                        let _ = self.add(socket.into(), peer);
+                        let _ = self.add(place, socket.into(), peer);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => acceptable = false,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

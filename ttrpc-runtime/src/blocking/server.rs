@@ -127,7 +127,7 @@ impl Server {
     /// It ended otherwise than by the peer's or this server's closing it.
     pub fn serve_connection(&self, socket: impl Into<OwnedFd>) -> Result<()> {
         let mut watch = Watch::new(Arc::clone(&self.serving), Arc::clone(&self.pool))?;
-        let connection = watch.add(socket.into(), None)?;
+        let connection = watch.add(self.serving.place(), socket.into(), None)?;
         watch.run(None)?;
         match connection.ended() {
             Some(error) if !error.is_closed() || std::error::Error::source(&error).is_some() => {
@@ -144,9 +144,9 @@ impl Server {
         self.serving.shut_down();
         // A time past the end of the clock is none.
         let until = Instant::now().checked_add(timeout);
-        if block_on_while(self.serving.at_most(0), until, || true).is_none() {
+        if block_on_while(self.serving.none_left(), until, || true).is_none() {
             self.close();
-            block_on(self.serving.at_most(0));
+            block_on(self.serving.none_left());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::Serving;
 use crate::cancel::CancelOnDrop;
@@ -68,7 +68,21 @@ impl Serving {
 
     /// Counts one more connection until the place is dropped.
     pub(crate) fn place(self: &Arc<Self>) -> Place {
+        self.take_place(&mut self.connections())
+    }
+
+    /// The same for one that is to be accepted, once there may be one more. Before it comes:
+    /// other listeners would take the place as well.
+    pub(crate) fn poll_place(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Place> {
         let mut connections = self.connections();
+        if connections.open.len() < self.settings.max_connections.max(1) {
+            return Poll::Ready(self.take_place(&mut connections));
+        }
+        connections.wait(cx);
+        Poll::Pending
+    }
+
+    fn take_place(self: &Arc<Self>, connections: &mut Connections) -> Place {
         let key = connections.next_key;
         connections.next_key += 1;
         connections.open.push(key, None);
@@ -97,20 +111,27 @@ impl Serving {
         open.iter().filter_map(Weak::upgrade).for_each(|c| f(&*c));
     }
 
-    /// Waits until there are no more than `most` connections.
-    pub(crate) async fn at_most(&self, most: usize) {
+    /// Waits until there are no connections.
+    pub(crate) async fn none_left(&self) {
         poll_fn(|cx| {
             let mut connections = self.connections();
-            if connections.open.len() <= most {
+            if connections.open.is_empty() {
                 return Poll::Ready(());
             }
-            // Who waits may ask often.
-            if !connections.waiting.iter().any(|w| w.will_wake(cx.waker())) {
-                connections.waiting.push(cx.waker().clone());
-            }
+            connections.wait(cx);
             Poll::Pending
         })
         .await;
+    }
+}
+
+impl Connections {
+    /// Wakes whoever waits when a connection ends.
+    fn wait(&mut self, cx: &Context<'_>) {
+        // Who waits may ask often.
+        if !self.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
     }
 }
 
