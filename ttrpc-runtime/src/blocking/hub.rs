@@ -140,9 +140,10 @@ impl Watch {
         let key = place.key();
         let home = Home::new(Arc::clone(&self.hub), key, Arc::clone(&self.serving), peer);
         let connection = Connection::new(socket, self.serving.endpoint(), home)?;
-        connection.begin_hosting()?;
         let known = Arc::downgrade(&connection);
         place.take(known);
+        // Now that its calls are found: with a handshake, another thread serves it at once.
+        connection.begin_hosting()?;
         self.connections.push(key, (Arc::clone(&connection), place));
         Ok(connection)
     }

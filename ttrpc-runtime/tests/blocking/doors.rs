@@ -1,6 +1,6 @@
 //! Who gets in: listeners, handshakes, limits of connections.
 
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Context, Listener, Status};
 
 use crate::ends::{path, serve};
+use crate::peer::Peer;
 use crate::support::{Calls, Custom, Echo, patiently, until};
 
 #[test]
@@ -93,5 +94,30 @@ fn a_handshake_lets_in_refuses_and_fails_alone() {
         until(|| format!("{server:?}").contains("connections: 2"));
         server.close();
         serving.join().unwrap().unwrap();
+    });
+}
+
+/// The request may be there before the connection is.
+#[test]
+fn a_call_right_behind_the_handshake_has_its_context() {
+    patiently(|| {
+        let builder = Server::builder().handshake(|_| Ok(()));
+        let tell = |call: ttrpc_runtime::blocking::Call| {
+            call.unary(Raw, |ctx, _: Bytes| match ctx.is_cancelled() {
+                true => Err(Status::aborted("it is over before it began").into()),
+                false => Ok(Bytes::new()),
+            })
+        };
+        let server = builder.service(Custom(tell)).build().unwrap();
+        for _ in 0..200 {
+            let (here, there) = UnixStream::pair().unwrap();
+            let mut peer = Peer(here);
+            peer.request(1, 0, "test.Custom", "Any", b"", 0);
+            let serves = server.clone();
+            let serving = thread::spawn(move || serves.serve_connection(there));
+            assert_eq!(peer.response(), Some((1, 0)));
+            drop(peer);
+            serving.join().unwrap().unwrap();
+        }
     });
 }
