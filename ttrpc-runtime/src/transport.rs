@@ -12,12 +12,13 @@ use crate::error::{Error, Result};
 
 /// A socket that clients connect to; for a server of either flavour.
 ///
-/// Dropping it closes the socket, and removes its file if it made one.
+/// Dropping it removes its file if it made one, and closes the socket.
 #[derive(Debug)]
 pub struct Listener {
-    pub(crate) socket: Socket,
-    /// Of a socket that was made here.
+    /// Of a socket that was made here. It goes before that: once nobody listens another server
+    /// may put its own in its place.
     pub(crate) file: Option<File>,
+    pub(crate) socket: Socket,
 }
 
 /// A socket's file, which is removed in the end.

@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::sync::{Arc, Barrier};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -153,4 +156,36 @@ async fn several_listeners_have_no_more_connections_together_than_allowed() {
     assert!(call(&second, &waits).await.unwrap_err().is_timeout());
     drop(first);
     patiently(call(&second, &Context::new())).await.unwrap();
+}
+
+/// What clients are left to wait takes the system a while to close.
+#[tokio::test]
+async fn a_listener_that_goes_leaves_the_next_one_its_file() {
+    let path = std::env::temp_dir().join(format!("ttrpc-tasks-{}.sock", std::process::id()));
+    let connect = |_| drop(UnixStream::connect(&path).unwrap());
+    let server = server(0);
+    for round in 0..50 {
+        let listener = Listener::bind(&path).unwrap();
+        let (begin, address) = (Arc::new(Barrier::new(2)), path.clone());
+        let begins = Arc::clone(&begin);
+        let next = thread::spawn(move || {
+            begins.wait();
+            std::iter::repeat_with(|| Listener::bind(&address)).find_map(Result::ok)
+        });
+        if round % 2 == 0 {
+            (0..100).for_each(connect);
+            begin.wait();
+            drop(listener);
+        } else {
+            let mut serving = Box::pin(server.serve(listener));
+            let mut cx = TaskContext::from_waker(Waker::noop());
+            assert!(serving.as_mut().poll(&mut cx).is_pending());
+            (0..100).for_each(connect);
+            begin.wait();
+            drop(serving);
+        }
+        let next = next.join().unwrap();
+        assert!(path.exists());
+        drop(next);
+    }
 }

@@ -114,11 +114,10 @@ impl Server {
         L: TryInto<Listener>,
         L::Error: Into<Error>,
     {
-        let Listener {
-            socket,
-            file: _file,
-        } = listener.try_into().map_err(Into::into)?;
+        let Listener { file, socket } = listener.try_into().map_err(Into::into)?;
         let socket = transport::listen(socket)?;
+        // To be dropped before the socket, as it is with the listener.
+        let _file = file;
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
         let mut backoff = Backoff::default();
         loop {
