@@ -269,3 +269,42 @@ fn a_server_of_one_thread_does_all_of_it() {
         pair.end().unwrap();
     });
 }
+
+/// Nobody looks at the replies meanwhile.
+#[test]
+fn the_last_frame_of_a_stream_comes_though_nobody_waits_for_replies() {
+    patiently(|| {
+        for len in [1, 2000, 100_000] {
+            for by_channel in [false, true] {
+                let (here, there) = tiny();
+                let client = Client::new(here).unwrap();
+                let message = Bytes::from(vec![1; len]);
+                let messages = [message.clone(), message];
+                let (sender, requests) = match by_channel {
+                    true => {
+                        let (sender, requests) = Streaming::channel(1);
+                        (Some(sender), requests)
+                    }
+                    false => (None, Streaming::from_iter(messages.clone())),
+                };
+                let replies = client.chat(&Context::new(), requests).unwrap();
+                let mut peer = Peer(there);
+                thread::scope(|scope| {
+                    let reads = scope.spawn(move || {
+                        peer.next().unwrap();
+                        for _ in 0..2 {
+                            assert_eq!(peer.next().unwrap().3.len(), len);
+                        }
+                        assert_eq!(peer.next().unwrap().2, 5);
+                        peer
+                    });
+                    if let Some(sender) = sender {
+                        messages.map(|message| sender.send(message).unwrap());
+                    }
+                    drop(reads.join().unwrap());
+                });
+                drop(replies);
+            }
+        }
+    });
+}

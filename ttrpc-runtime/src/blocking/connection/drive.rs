@@ -9,7 +9,7 @@ use socket2::SockRef;
 use super::bytes::Room;
 use super::{After, Connection, Guard, Host, Read, Reading, Shared, session};
 use crate::blocking::park::{self, Parker, Wait};
-use crate::connection::Work;
+use crate::connection::{State, Work};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::Endpoint;
@@ -181,9 +181,13 @@ impl<H: Host> Connection<H> {
     /// Whether so many bytes have been written, if others go on to queue some, or the stream
     /// is over for which that matters.
     fn is_settled(shared: &mut Shared<H>, id: StreamId, written: u64) -> bool {
+        // A client that has sent its last on a stream has not written it yet.
+        let is_over = |state: &mut State<H::End>| {
+            state.endpoint.check_sending(id).is_err() && state.link().slot_of_open(id).is_none()
+        };
         !shared.state.blocked
             || shared.state.link().written() >= written
-            || shared.state.endpoint.check_sending(id).is_err()
+            || is_over(&mut shared.state)
     }
 
     /// Drives the connection, for a stream if it is for one, until the thread is woken or,
