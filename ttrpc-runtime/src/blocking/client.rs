@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::connection::{Connection, Host, Shared};
 use super::interceptor::Interceptor;
-use super::park::block_on;
+use super::park::{self, block_on};
 use super::streaming::Streaming;
 use crate::addr::Address;
 use crate::calls::{Calls, OnClose, OpenConnection, Settings, client_options};
@@ -297,7 +297,8 @@ impl Host for Alone {
 
     fn ended(&self, error: &Error) {
         if let Some(on_close) = &self.on_close {
-            on_close(error);
+            let (on_close, error) = (Arc::clone(on_close), error.clone());
+            park::later(Box::new(move || on_close(&error)));
         }
     }
 }

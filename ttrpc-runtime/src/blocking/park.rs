@@ -4,7 +4,7 @@
 //! runtime. [`block_on`] polls one with a waker of the thread. Where it has to wait for a
 //! connection, the thread goes and drives that, if nobody else does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -163,6 +163,8 @@ struct Current {
     unsettled: Cell<Option<(Arc<dyn Wait>, StreamId)>>,
     /// The connection that this thread was woken to drive.
     baton: Cell<Option<Arc<dyn Wait>>>,
+    /// What is to be done as soon as nothing is being polled.
+    late: RefCell<Vec<Box<dyn FnOnce()>>>,
 }
 
 thread_local! {
@@ -180,6 +182,7 @@ thread_local! {
             waits: Cell::new(None),
             unsettled: Cell::new(None),
             baton: Cell::new(None),
+            late: RefCell::default(),
         }
     };
 }
@@ -209,6 +212,20 @@ pub(super) fn is_unsettled(connection: Arc<dyn Wait>, id: StreamId) {
 /// do by now.
 pub(super) fn takes_baton(connection: Arc<dyn Wait>) {
     CURRENT.with(|current| current.baton.set(Some(connection)));
+}
+
+/// Calls a function of the user's: at once, or when what this thread polls now is done. That may
+/// hold a lock which the function needs, be it to drop something.
+pub(super) fn later(f: Box<dyn FnOnce()>) {
+    let mut f = Some(f);
+    let _ = CURRENT.try_with(|current| {
+        if current.depth.get() > 0 {
+            current.late.borrow_mut().extend(f.take());
+        }
+    });
+    if let Some(f) = f {
+        f();
+    }
 }
 
 /// Runs a future on this thread.
@@ -260,7 +277,9 @@ impl Current {
     fn poll<F: Future>(&self, future: std::pin::Pin<&mut F>) -> Option<F::Output> {
         self.parker.rest();
         self.waits.take();
-        match future.poll(&mut Context::from_waker(&self.waker)) {
+        let polled = future.poll(&mut Context::from_waker(&self.waker));
+        self.run_late();
+        match polled {
             Poll::Pending => None,
             Poll::Ready(output) => {
                 self.settle();
@@ -281,11 +300,20 @@ impl Current {
             Some((connection, id)) => connection.wait(id, &self.parker),
             None => self.parker.park(until),
         }
+        self.run_late();
     }
 
     fn settle(&self) {
         if let Some((connection, id)) = self.unsettled.take() {
             connection.settle(id, &self.parker);
+        }
+        self.run_late();
+    }
+
+    /// Does what was left for later.
+    fn run_late(&self) {
+        if !self.late.borrow().is_empty() {
+            self.late.take().into_iter().for_each(|f| f());
         }
     }
 }

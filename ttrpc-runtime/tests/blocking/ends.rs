@@ -210,6 +210,25 @@ fn on_close_is_called_once_at_once_with_a_thread_and_by_the_next_call_without() 
     });
 }
 
+/// It may be called by the thread that sends, and let go of what that sends with.
+#[test]
+fn on_close_may_drop_the_senders_of_streams() {
+    patiently(|| {
+        let (here, there) = UnixStream::pair().unwrap();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let drops = Arc::clone(&kept);
+        let builder = Client::builder().on_close(move |_| drops.lock().unwrap().clear());
+        let client = builder.over(here).unwrap();
+        let (sender, requests) = Streaming::channel(1);
+        kept.lock().unwrap().push(sender.clone());
+        let replies = client.chat(&Context::new(), requests).unwrap();
+        drop(there);
+        let _ = sender.send(Bytes::new());
+        assert!(kept.lock().unwrap().is_empty());
+        drop(replies);
+    });
+}
+
 #[test]
 fn a_reader_thread_ends_with_its_client_and_calls_work_beside_it() {
     patiently(|| {
