@@ -86,8 +86,22 @@ impl Worker {
 
     pub(super) fn leave_handler(&self) {
         self.turns.fetch_add(1, Ordering::SeqCst);
-        if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::SeqCst) {
+        self.is_free();
+    }
+
+    /// It does not count as stuck any more, if it did.
+    fn is_free(&self) {
+        if self.stuck.load(Ordering::SeqCst) && self.stuck.swap(false, Ordering::SeqCst) {
             self.pool.stuck.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// It counts as stuck, in the handler of that turn.
+    fn is_stuck(&self, turn: u64) {
+        self.pool.stuck.fetch_add(1, Ordering::SeqCst);
+        if self.turns.load(Ordering::SeqCst) != turn {
+            // It has left that just now, and may have looked before it counted.
+            self.is_free();
         }
     }
 
@@ -276,7 +290,7 @@ impl Pool {
             let unchanged = worker.seen.swap(turns, Ordering::Relaxed) == turns;
             quiet &= unchanged && (turns % 2 == 0 || worker.stuck.load(Ordering::SeqCst));
             if unchanged && turns % 2 == 1 && !worker.stuck.swap(true, Ordering::SeqCst) {
-                self.stuck.fetch_add(1, Ordering::SeqCst);
+                worker.is_stuck(turns);
                 self.wary.store(WARY, Ordering::Relaxed);
                 // Whoever has the connection's lock may want this one.
                 let connection = worker.serves().clone();
