@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -12,8 +12,8 @@ use super::connection::{
     After, Connection, Guard, Host, READ_TIMEOUT, Read, Reading, Shared, session,
 };
 use super::hub::Hub;
-use super::pool::{Job, Worker};
-use crate::connection::{Answers, Slot};
+use super::pool::{Job, Open, Worker};
+use crate::connection::{Answers, Slot, Work};
 use crate::context::Connected;
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
@@ -121,8 +121,11 @@ impl Host for Home {
         // What can't be served is answered here, also while no thread is left. What runs user
         // code for long waits for its turn.
         if let Some(running) = connection.start(call) {
-            let job = Job::Run(Arc::clone(connection), id, Box::new(running));
-            self.push(job);
+            if let Some(open) = connection.waits_for_thread(id) {
+                self.hub.pool.clear_away();
+                let job = Job::Run(Arc::clone(connection), id, Box::new(running), open);
+                self.push(job);
+            }
         }
     }
 
@@ -190,11 +193,22 @@ impl Connection<Home> {
         self.go_on(worker);
     }
 
+    /// A call is to wait for a thread. Gives what tells whether it is open still, if it is now.
+    fn waits_for_thread(&self, id: StreamId) -> Option<Weak<Open>> {
+        let mut shared = self.lock();
+        let slot = shared.state.link().slot(id)?;
+        let open = Arc::new(Open);
+        let known = Arc::downgrade(&open);
+        slot.work = Some(Work::Thread(open.into()));
+        Some(known)
+    }
+
     /// Runs a call that came while other threads were busy.
     pub(super) fn run_call(self: &Arc<Self>, worker: &Worker, id: StreamId, running: Running) {
-        if self.lock().state.link().slot(id).is_none() {
+        match self.lock().state.link().slot(id) {
+            Some(slot) => slot.work = None,
             // Its time was up before its turn had come.
-            return;
+            None => return,
         }
         session::enter(self, 0);
         worker.enter_handler();

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Wake;
 use std::thread;
 use std::time::Duration;
 
@@ -25,8 +26,22 @@ const WARY: u32 = 16;
 pub(super) enum Job {
     /// To handle what comes on a connection.
     Serve(Arc<Hosted>),
-    /// To run a call.
-    Run(Arc<Hosted>, StreamId, Box<Running>),
+    /// To run a call, as long as that has the other end of the last.
+    Run(Arc<Hosted>, StreamId, Box<Running>, Weak<Open>),
+}
+
+/// What a call has that waits for a thread, and nothing else: once it is gone, so is the call.
+pub(super) struct Open;
+
+impl Wake for Open {
+    // Whoever has the job looks.
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Job {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Run(.., open) if open.strong_count() == 0)
+    }
 }
 
 /// The threads of a server.
@@ -60,6 +75,25 @@ struct Jobs {
     taken: u64,
     /// `taken` at the last tick.
     seen: u64,
+    /// How many jobs were left when those that were over were last taken out.
+    left: usize,
+}
+
+impl Jobs {
+    /// Takes out calls that are over, if there may be many. They keep their requests and their
+    /// connections, and while no thread is left others come as fast as a client sends them.
+    fn take_over(&mut self) -> VecDeque<Job> {
+        /// Fewer are not looked at.
+        const FEW: usize = 64;
+        if self.queue.len() < FEW.max(2 * self.left) {
+            return VecDeque::new();
+        }
+        let queue = std::mem::take(&mut self.queue).into_iter();
+        let (over, left) = queue.partition(Job::is_over);
+        self.queue = left;
+        self.left = self.queue.len();
+        over
+    }
 }
 
 /// One of the threads, as others see it.
@@ -175,6 +209,13 @@ impl Pool {
         !self.ticking.load(Ordering::SeqCst)
     }
 
+    /// Drops calls that are over, now and then, without any lock: they may want that of their
+    /// connection.
+    pub(super) fn clear_away(&self) {
+        let over = self.jobs().take_over();
+        drop(over);
+    }
+
     /// Starts one more thread, if there may be one and the system has one.
     fn grow(self: &Arc<Self>, mut jobs: MutexGuard<'_, Jobs>) {
         if jobs.threads >= self.max {
@@ -212,7 +253,7 @@ impl Pool {
             let connection = Arc::clone(connection);
             let outcome = catch_unwind(AssertUnwindSafe(|| match job {
                 Job::Serve(connection) => connection.serve(&worker),
-                Job::Run(connection, id, running) => connection.run_call(&worker, id, *running),
+                Job::Run(connection, id, running, _) => connection.run_call(&worker, id, *running),
             }));
             if outcome.is_err() {
                 // No handler, which would have failed its call alone: a handshake, or a bug.

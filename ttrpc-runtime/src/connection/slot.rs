@@ -32,7 +32,8 @@ pub(crate) enum Work {
     /// A task: it ends where it waits.
     #[cfg(feature = "tokio")]
     Task(tokio::task::AbortHandle),
-    /// A thread: it is woken from where it waits, and sees that the stream is gone.
+    /// A thread, or what waits for one: it is woken from where it waits, and sees that the
+    /// stream is gone.
     #[cfg(feature = "blocking")]
     Thread(Waker),
 }

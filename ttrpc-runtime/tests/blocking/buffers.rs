@@ -299,7 +299,9 @@ fn the_last_frame_of_a_stream_comes_though_nobody_waits_for_replies() {
                         peer
                     });
                     if let Some(sender) = sender {
-                        messages.map(|message| sender.send(message).unwrap());
+                        for message in messages {
+                            sender.send(message).unwrap();
+                        }
                     }
                     drop(reads.join().unwrap());
                 });

@@ -214,6 +214,44 @@ fn with_none_left_deadlines_and_errors_still_go_out() {
     });
 }
 
+/// Calls that wait for a thread count against the limits of their connection as long as they are
+/// open, so nothing is to be left of them once they are not.
+#[test]
+fn calls_that_end_before_their_turn_leave_nothing_behind() {
+    const CANCEL: u8 = 0xc4;
+    patiently(|| {
+        let (builder, gate) = gated(Server::builder().max_threads(1));
+        let (server, path, serving) = serve(builder);
+        let mut busy = Peer(UnixStream::connect(&path).unwrap());
+        busy.request(1, 0, "test.Custom", "Hold", b"", 0);
+        gate.hold(1);
+        // Each call that waits has a handler, which has the gate.
+        let few = || Arc::strong_count(&gate) < 200;
+        let mut ids = (3..).step_by(2);
+        for id in ids.by_ref().take(1000) {
+            busy.request(id, 0, "test.Custom", "Hold", b"", 0);
+            busy.frame(id, CANCEL, 0, b"");
+        }
+        for _ in 0..500 {
+            let mut other = Peer(UnixStream::connect(&path).unwrap());
+            other.request(1, 0, "test.Custom", "Hold", b"", 0);
+            other.request(3, 0, "test.None", "None", b"", 0);
+            assert_eq!(other.response().unwrap(), (3, 12));
+        }
+        let last = ids.next().unwrap();
+        busy.request(last, 0, "test.None", "None", b"", 0);
+        assert_eq!(busy.response().unwrap(), (last, 12));
+        until(few);
+        // One that still waits has its turn.
+        busy.request(last + 2, 0, "test.Echo", "Unary", b"x", 0);
+        gate.open();
+        assert_eq!(busy.response().unwrap(), (1, 0));
+        assert_eq!(busy.response().unwrap(), (last + 2, 0));
+        server.close();
+        serving.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn a_handler_that_panics_fails_its_call_alone() {
     patiently(|| {
