@@ -58,6 +58,8 @@ pub(super) struct Pool {
     waiting: AtomicUsize,
     /// Threads that have been in one handler for at least a tick.
     stuck: AtomicUsize,
+    /// Threads whose handlers wait, and which drive their connections meanwhile.
+    paused: AtomicUsize,
     /// Threads that wait for more on the connection that they have served.
     lingering: AtomicUsize,
     /// For how many ticks handlers are still expected to block.
@@ -123,6 +125,18 @@ impl Worker {
         self.is_free();
     }
 
+    /// Its handler waits.
+    pub(super) fn pause(&self) {
+        self.pool.paused.fetch_add(1, Ordering::SeqCst);
+        self.leave_handler();
+    }
+
+    /// Its handler goes on.
+    pub(super) fn resume(&self) {
+        self.enter_handler();
+        self.pool.paused.fetch_sub(1, Ordering::SeqCst);
+    }
+
     /// It does not count as stuck any more, if it did.
     fn is_free(&self) {
         if self.stuck.load(Ordering::SeqCst) && self.stuck.swap(false, Ordering::SeqCst) {
@@ -130,13 +144,19 @@ impl Worker {
         }
     }
 
-    /// It counts as stuck, in the handler of that turn.
-    fn is_stuck(&self, turn: u64) {
+    /// It counts as stuck from now on, in the handler of that turn. Says whether it did not.
+    fn is_stuck(&self, turn: u64) -> bool {
+        // First, as it is taken off once the worker knows of it.
         self.pool.stuck.fetch_add(1, Ordering::SeqCst);
+        if self.stuck.swap(true, Ordering::SeqCst) {
+            self.pool.stuck.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
         if self.turns.load(Ordering::SeqCst) != turn {
             // It has left that just now, and may have looked before it counted.
             self.is_free();
         }
+        true
     }
 
     /// Leaves the handler that it may be in.
@@ -176,6 +196,7 @@ impl Pool {
             workers: Mutex::default(),
             waiting: AtomicUsize::new(0),
             stuck: AtomicUsize::new(0),
+            paused: AtomicUsize::new(0),
             lingering: AtomicUsize::new(0),
             wary: AtomicU32::new(0),
             ticking: AtomicBool::new(false),
@@ -300,9 +321,10 @@ impl Pool {
         self.wary.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether every thread there may be is stuck in a handler.
+    /// Whether every thread there may be is stuck in a handler, which may be one that waits.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.stuck.load(Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst)
+        let stuck = self.stuck.load(Ordering::SeqCst) + self.paused.load(Ordering::SeqCst);
+        stuck >= self.limit.load(Ordering::SeqCst)
     }
 
     /// Lets a thread wait on its connection, if not too many do and there is nothing else
@@ -329,9 +351,9 @@ impl Pool {
         for worker in self.workers().iter() {
             let turns = worker.turns.load(Ordering::Relaxed);
             let unchanged = worker.seen.swap(turns, Ordering::Relaxed) == turns;
-            quiet &= unchanged && (turns % 2 == 0 || worker.stuck.load(Ordering::SeqCst));
-            if unchanged && turns % 2 == 1 && !worker.stuck.swap(true, Ordering::SeqCst) {
-                worker.is_stuck(turns);
+            let idle = turns % 2 == 0 || worker.stuck.load(Ordering::SeqCst);
+            quiet &= unchanged && idle;
+            if unchanged && !idle && worker.is_stuck(turns) {
                 self.wary.store(WARY, Ordering::Relaxed);
                 // Whoever has the connection's lock may want this one.
                 let connection = worker.serves().clone();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ttrpc_runtime::blocking::{Call, Client, Server, ServerBuilder};
+use ttrpc_runtime::blocking::{Call, Client, Server, ServerBuilder, Streaming};
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Result};
 
@@ -386,4 +386,35 @@ fn that_the_system_does_not_have_are_not_needed() {
             serving.join().unwrap().unwrap();
         },
     );
+}
+
+/// A handler that waits for messages keeps its thread, too.
+#[test]
+fn with_all_waiting_for_messages_deadlines_and_errors_still_go_out() {
+    patiently(|| {
+        let (server, path, serving) = serve(Server::builder().max_threads(2));
+        let talks = [(); 2].map(|()| {
+            let client = Client::connect(&path).unwrap();
+            let (sender, requests) = Streaming::channel(1);
+            let mut replies = client.chat(&Context::new(), requests).unwrap();
+            sender.send(bytes(7)).unwrap();
+            assert_eq!(replies.message().unwrap(), Some(bytes(7)));
+            (sender, replies)
+        });
+        let mut other = Peer(UnixStream::connect(&path).unwrap());
+        for round in 0..3 {
+            // Also once nobody looks after the threads any more.
+            thread::sleep(Duration::from_millis(50 * round));
+            let id = 1 + 10 * round as u32;
+            other.request(id, 0, "test.Echo", "Unary", b"late", 20_000_000);
+            other.request(id + 2, 0, "test.None", "None", b"", 0);
+            assert_eq!(other.response().unwrap(), (id + 2, 12));
+            assert_eq!(other.response().unwrap(), (id, 4));
+        }
+        other.request(101, 0, "test.Echo", "Unary", b"waits", 0);
+        drop(talks);
+        assert_eq!(other.response().unwrap(), (101, 0));
+        server.close();
+        serving.join().unwrap().unwrap();
+    });
 }

@@ -47,10 +47,10 @@ pub(super) fn adopt<H: Host>(connection: &Connection<H>, session: u64) -> bool {
 
 /// A handler waits, and drives its connection meanwhile.
 pub(super) fn pause() {
-    WORKER.with_borrow(|worker| worker.iter().for_each(|worker| worker.leave_handler()));
+    WORKER.with_borrow(|worker| worker.iter().for_each(|worker| worker.pause()));
 }
 
 /// It goes on.
 pub(super) fn resume() {
-    WORKER.with_borrow(|worker| worker.iter().for_each(|worker| worker.enter_handler()));
+    WORKER.with_borrow(|worker| worker.iter().for_each(|worker| worker.resume()));
 }
