@@ -182,7 +182,10 @@ impl Connection<Home> {
         session::enter(self, session);
         if !self.host.is_greeted() {
             drop(shared);
+            // What may take its time like a handler is looked after like one.
+            worker.enter_handler();
             let greeted = self.host.greet();
+            worker.leave_handler();
             shared = self.lock();
             if let Err(error) = greeted {
                 self.end(&mut shared, error, &mut after);

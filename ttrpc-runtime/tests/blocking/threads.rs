@@ -418,3 +418,32 @@ fn with_all_waiting_for_messages_deadlines_and_errors_still_go_out() {
         serving.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn with_all_in_handshakes_deadlines_and_errors_still_go_out() {
+    patiently(|| {
+        let gate = Arc::<Gate>::default();
+        let (waits, count) = (Arc::clone(&gate), AtomicUsize::new(0));
+        let builder = Server::builder().max_threads(1).handshake(move |_| {
+            if count.fetch_add(1, Ordering::SeqCst) > 0 {
+                waits.wait();
+            }
+            Ok(())
+        });
+        let (server, path, serving) = serve(builder);
+        let mut first = Peer(UnixStream::connect(&path).unwrap());
+        first.request(1, 0, "test.Echo", "Unary", b"x", 0);
+        assert_eq!(first.response().unwrap(), (1, 0));
+        let mut second = Peer(UnixStream::connect(&path).unwrap());
+        second.request(1, 0, "test.Echo", "Unary", b"x", 0);
+        gate.hold(1);
+        first.request(3, 0, "test.Echo", "Unary", b"late", 20_000_000);
+        first.request(5, 0, "test.None", "None", b"", 0);
+        assert_eq!(first.response().unwrap(), (5, 12));
+        assert_eq!(first.response().unwrap(), (3, 4));
+        gate.open();
+        assert_eq!(second.response().unwrap(), (1, 0));
+        server.close();
+        serving.join().unwrap().unwrap();
+    });
+}
