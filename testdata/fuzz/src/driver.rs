@@ -119,7 +119,7 @@ impl<E: Endpoint<Slot = u32>> Driver<E> {
             false => timeout.map(|at| at - Duration::from_nanos(1)),
         };
         if let Some(at) = silent {
-            let found = self.endpoint.poll(at, &mut None);
+            let found = self.endpoint.poll(&mut at.into(), &mut None);
             assert!(matches!(found, Ok(None)), "too early: {found:?}");
         }
         self.check_bounds();
