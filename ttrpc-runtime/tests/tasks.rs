@@ -189,3 +189,13 @@ async fn a_listener_that_goes_leaves_the_next_one_its_file() {
         drop(next);
     }
 }
+
+/// Not when a client first has a deadline.
+#[test]
+#[should_panic(expected = "timers are disabled")]
+fn a_server_in_a_runtime_without_timers_says_so_at_once() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_io().build().unwrap();
+    let (_here, there) = tokio::io::duplex(64);
+    runtime.block_on(server(1).serve_connection(there)).unwrap();
+}

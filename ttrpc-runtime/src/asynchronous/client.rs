@@ -31,6 +31,8 @@ use crate::streaming::Streaming;
 /// # Ok(()) }
 /// ```
 ///
+/// A call with a deadline takes a runtime with timers (`enable_time`).
+///
 /// Dropping the future of a call gives the call up: nothing of it is left here. The
 /// server is told only where [`ClientBuilder::send_cancel`] says so, because the protocol
 /// itself has no way to.

@@ -108,12 +108,14 @@ impl Server {
     /// The listener can't be accepted from at all.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// Outside of a tokio runtime, or in one without timers (`enable_time`): clients may have
+    /// deadlines.
     pub async fn serve<L>(&self, listener: L) -> Result<()>
     where
         L: TryInto<Listener>,
         L::Error: Into<Error>,
     {
+        require_timers();
         let Listener { file, socket } = listener.try_into().map_err(Into::into)?;
         let socket = transport::listen(socket)?;
         // To be dropped before the socket, as it is with the listener.
@@ -146,10 +148,14 @@ impl Server {
     ///
     /// # Errors
     /// It ended otherwise than by the peer's or this server's closing it.
+    ///
+    /// # Panics
+    /// As [`serve`](Self::serve).
     pub async fn serve_connection(
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin,
     ) -> Result<()> {
+        require_timers();
         match self.driver(self.serving.place(), io, None).await {
             Err(error) if !error.is_closed() || std::error::Error::source(&error).is_some() => {
                 Err(error)
@@ -197,6 +203,11 @@ impl Server {
     pub fn close(&self) {
         self.serving.close();
     }
+}
+
+/// Panics in a runtime without timers: here, and not where a peer sends the first deadline.
+fn require_timers() {
+    drop(tokio::time::sleep(Duration::ZERO));
 }
 
 impl fmt::Debug for Server {
