@@ -157,7 +157,7 @@ impl Error {
 fn code_of_io(kind: io::ErrorKind) -> Code {
     match kind {
         io::ErrorKind::NotFound => Code::NOT_FOUND,
-        io::ErrorKind::AlreadyExists => Code::ALREADY_EXISTS,
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => Code::ALREADY_EXISTS,
         io::ErrorKind::PermissionDenied => Code::PERMISSION_DENIED,
         io::ErrorKind::InvalidInput => Code::INVALID_ARGUMENT,
         io::ErrorKind::TimedOut => Code::DEADLINE_EXCEEDED,
@@ -236,6 +236,23 @@ mod tests {
         assert!(error.is_io());
         assert_eq!(error.to_string(), "no such container");
         assert_eq!(error.into_status(), Status::not_found("no such container"));
+    }
+
+    #[test]
+    fn codes_of_io_errors_are_those_of_go() {
+        for (kind, code) in [
+            (io::ErrorKind::NotFound, Code::NOT_FOUND),
+            (io::ErrorKind::AlreadyExists, Code::ALREADY_EXISTS),
+            // To Go, what is left in a directory exists.
+            (io::ErrorKind::DirectoryNotEmpty, Code::ALREADY_EXISTS),
+            (io::ErrorKind::PermissionDenied, Code::PERMISSION_DENIED),
+            (io::ErrorKind::InvalidInput, Code::INVALID_ARGUMENT),
+            (io::ErrorKind::TimedOut, Code::DEADLINE_EXCEEDED),
+            (io::ErrorKind::UnexpectedEof, Code::FAILED_PRECONDITION),
+            (io::ErrorKind::NotADirectory, Code::UNKNOWN),
+        ] {
+            assert_eq!(Error::from(io::Error::from(kind)).code(), code, "{kind}");
+        }
     }
 
     #[test]
