@@ -54,6 +54,8 @@ pub(crate) trait Intercepted: Send + Sync {
 struct Captured {
     service: String,
     method: String,
+    /// What the client took it for.
+    guess: CallKind,
     body: Mutex<Option<Body>>,
     answer: Mutex<Option<Result<Body>>>,
 }
@@ -64,6 +66,7 @@ pub(crate) async fn answer(service: &dyn Service, call: Invocation) -> Result<Bo
     let captured = Arc::new(Captured {
         service: call.service,
         method: call.method,
+        guess: call.kind,
         body: Mutex::new(Some(call.body)),
         answer: Mutex::new(None),
     });
@@ -107,7 +110,9 @@ impl Intercepted for Captured {
     }
 
     fn requests(&self) -> StreamRef {
-        let body = take(&self.body);
+        let is_none = |body: &Body| matches!(body, Body::One(payload) if payload.is_empty());
+        // An empty payload is no message here, unless an interceptor made it one.
+        let body = take(&self.body).filter(|body| self.guess.client_streams() || !is_none(body));
         let requests = body.map_or_else(|| Streaming::from_iter([]), Body::into_stream);
         requests.into_wire()
     }

@@ -374,3 +374,31 @@ fn of_requests_that_an_interceptor_of_the_client_changed() {
         }
     });
 }
+
+/// A client may take a stream of requests for a single one, of which it has none to send.
+#[test]
+fn of_requests_that_an_empty_payload_is_none_of() {
+    patiently(|| {
+        let count = |call: Call| {
+            call.client_streaming(Raw, |_, requests: Streaming<Bytes>| {
+                Ok(Bytes::from(requests.count().to_string()))
+            })
+        };
+        let ctx = Context::new();
+        let plain = Pair::custom(count);
+        let intercepted = Pair::with(
+            |server| server.service(Custom(count)).interceptor(Tag("a")),
+            |client| client,
+        );
+        for pair in [plain, intercepted] {
+            for (payload, received) in [("", "0"), ("x", "1")] {
+                let (client, payload) = (&pair.client, Bytes::from(payload));
+                let mut replies: Streaming<Bytes> = client
+                    .server_streaming(Raw, &ctx, "test.Custom", "Count", payload)
+                    .unwrap();
+                assert_eq!(replies.message().unwrap().unwrap(), received);
+            }
+            pair.end().unwrap();
+        }
+    });
+}
