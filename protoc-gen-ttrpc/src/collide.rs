@@ -17,7 +17,14 @@ struct Owner<'a> {
 }
 
 /// Checks that what becomes a type or a module has a name of its own.
-pub(crate) fn messages(files: &[&File], backend: Backend, modules: &Modules) -> Vec<Problem> {
+///
+/// `services` are files, each with the module of its services.
+pub(crate) fn messages<'a>(
+    files: &[&'a File],
+    services: impl Iterator<Item = (&'a str, String)>,
+    backend: Backend,
+    modules: &Modules,
+) -> Vec<Problem> {
     let mut scopes = Scopes {
         backend,
         owners: BTreeMap::new(),
@@ -25,6 +32,12 @@ pub(crate) fn messages(files: &[&File], backend: Backend, modules: &Modules) -> 
     };
     if backend == Backend::Prost {
         packages(files, &mut scopes);
+    }
+    for (file, module) in services {
+        let what = "the services".to_owned();
+        let place = scopes.owners.entry((String::new(), module));
+        // A package may be in their module as well.
+        place.or_insert(Owner { file, what });
     }
     for file in files {
         let scope = match backend {

@@ -39,20 +39,37 @@ pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) 
         Backend::Prost if !cfg!(feature = "prost") => vec![lacks("prost")],
         Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
         // It knows editions.
-        Backend::Buffa => {
-            let files: Vec<&File> = wanted(request, options).collect();
-            collide::messages(&files, backend, modules)
-        }
+        Backend::Buffa => collisions(request, modules, options, backend),
         Backend::Protobuf | Backend::Prost => {
             let files: Vec<&File> = wanted(request, options).collect();
             let unsayable = files.iter().filter_map(|file| lowered(file, backend).err());
             let single = files.iter().flat_map(|file| single_externs(file, options));
             unsayable
                 .chain(single.filter(|_| backend == Backend::Protobuf))
-                .chain(collide::messages(&files, backend, modules))
+                .chain(collisions(request, modules, options, backend))
                 .collect()
         }
     }
+}
+
+/// Messages that would have one name in Rust, or the name of a module of services.
+fn collisions(
+    request: &Request,
+    modules: &Modules,
+    options: &Options,
+    backend: Backend,
+) -> Vec<Problem> {
+    let files: Vec<&File> = wanted(request, options).collect();
+    let asked: HashSet<&String> = request.services.iter().collect();
+    let services = request
+        .files
+        .iter()
+        .filter(|file| asked.contains(&file.name) && !file.service.is_empty())
+        .map(|file| {
+            let stem = modules.stem(&file.name) + &options.file_suffix;
+            (file.name.as_str(), names::escape(&stem))
+        });
+    collide::messages(&files, services, backend, modules)
 }
 
 /// rust-protobuf has one module a file, from which no single message can be left out.

@@ -216,6 +216,16 @@ outer.proto: oneof `c` of message `a.B` and message `a.B.C` both become `C` in R
 outer.proto: message `a.get_it` and message `a.GetIt` both become `GetIt` in Rust; rename one of them, or take another generator with `messages`",
     },
     Rejected {
+        what: "what is nested in a message of no package, and services, by prost",
+        files: &[(
+            "foo.proto",
+            "syntax = 'proto3'; message FooTtrpc { message A {} } service Foo {}",
+        )],
+        options: &[("messages", "prost")],
+        message: "\
+foo.proto: the services and what is nested in message `FooTtrpc` both become `foo_ttrpc` in Rust; rename one of them, or take another generator with `messages`",
+    },
+    Rejected {
         what: "one message from elsewhere, by rust-protobuf",
         files: &[("some.proto", "syntax = 'proto3'; package a; message B {} message C {}")],
         options: &[("extern_path", ".a.B=::b::B")],
