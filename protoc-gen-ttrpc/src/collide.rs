@@ -45,6 +45,10 @@ pub(crate) fn messages<'a>(
             Backend::Prost | Backend::Buffa => module_of(&file.package),
         };
         let full = full_name(&file.package, &[]);
+        if backend == Backend::Protobuf && !file.extension.is_empty() {
+            let (name, what) = ("exts".to_owned(), "the extensions".to_owned());
+            scopes.declare(file, &scope, name, what);
+        }
         for declared in &file.enum_type {
             let what = format!("enum `{}`", declared.name);
             scopes.declare(file, &scope, scopes.type_name(&declared.name), what);

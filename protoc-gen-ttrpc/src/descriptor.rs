@@ -40,6 +40,9 @@ pub(crate) struct File {
     pub(crate) enum_type: Vec<Named>,
     #[prost(message, repeated, tag = "6")]
     pub(crate) service: Vec<Service>,
+    /// What matters is whether there are any.
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    pub(crate) extension: Vec<Bytes>,
     #[prost(message, optional, tag = "8")]
     pub(crate) options: Option<FileOptions>,
     /// [`SourceInfo`], by far the most of it.

@@ -226,6 +226,16 @@ outer.proto: message `a.get_it` and message `a.GetIt` both become `GetIt` in Rus
 foo.proto: the services and what is nested in message `FooTtrpc` both become `foo_ttrpc` in Rust; rename one of them, or take another generator with `messages`",
     },
     Rejected {
+        what: "what is nested in a message, and extensions, by rust-protobuf",
+        files: &[(
+            "ext.proto",
+            "syntax = 'proto2'; message Exts { message A {} extensions 9; } extend Exts { optional int32 a = 9; }",
+        )],
+        options: &[],
+        message: "\
+ext.proto: the extensions and what is nested in message `Exts` both become `exts` in Rust; rename one of them, or take another generator with `messages`",
+    },
+    Rejected {
         what: "one message from elsewhere, by rust-protobuf",
         files: &[("some.proto", "syntax = 'proto3'; package a; message B {} message C {}")],
         options: &[("extern_path", ".a.B=::b::B")],
