@@ -28,7 +28,10 @@ impl<'a> Modules<'a> {
             let by_path = options.path_modules || files.len() > 1;
             for file in files {
                 let stem = if by_path {
-                    names::stem(&file.replace('/', "_"))
+                    let path = file.replace('/', "_");
+                    // A digit in front would be lost, by which two directories may differ.
+                    let is_digit = path.starts_with(|c: char| c.is_ascii_digit());
+                    names::stem(&if is_digit { format!("_{path}") } else { path })
                 } else {
                     names::stem(file)
                 };

@@ -153,6 +153,32 @@ fn buf_gives_what_a_build_script_does() {
 }
 
 #[test]
+fn directories_that_differ_in_a_digit_are_told_apart() {
+    let directory = scratch("digits");
+    for part in ["1", "2"] {
+        let text = format!("syntax = 'proto3'; package p{part}; service S {{}}");
+        fs::create_dir(directory.join(part)).unwrap();
+        fs::write(directory.join(part).join("x.proto"), text).unwrap();
+    }
+    let files = ["1/x.proto", "2/x.proto"].map(|file| directory.join(file));
+    for modules in ["file", "path"] {
+        let out = scratch("digits-out");
+        let builder = Builder::new().include(&directory).out_dir(&out);
+        let builder = builder.option("modules", modules);
+        builder.generate(&files).unwrap();
+        let names: Vec<String> = read(&out).into_keys().collect();
+        let expected = [
+            "_1_x.rs",
+            "_1_x_ttrpc.rs",
+            "_2_x.rs",
+            "_2_x_ttrpc.rs",
+            "mod.rs",
+        ];
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
 fn buf_shows_what_is_wrong() {
     let Some(buf) = buf() else { return };
     let module = scratch("buf-rejects");
