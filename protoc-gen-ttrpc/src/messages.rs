@@ -187,13 +187,21 @@ fn decoded<T, E>(file: &File, decode: impl Fn(&[u8]) -> Result<T, E>) -> Result<
     })
 }
 
-/// The descriptor of a file for generators that don't know editions.
+/// The descriptor of a file for generators that don't know editions, or groups.
 fn lowered(file: &File, backend: Backend) -> Result<FileDescriptorProto, Problem> {
     let mut whole = full(file)?;
     if matches!(Syntax::of(file), Syntax::Edition(_)) {
-        lower::lower(&mut whole, backend).map_err(|problem| problem.at(&file.name, None))?;
+        lower::lower(&mut whole).map_err(|problem| problem.at(&file.name, None))?;
     }
-    Ok(whole)
+    match lower::group(&whole) {
+        // It would leave the field out, and drop what comes in it.
+        Some(field) if backend == Backend::Protobuf => Err(Problem::new(
+            format!("field `{field}` is delimited, and rust-protobuf has no groups"),
+            "take `messages=prost` or `messages=buffa`, or `messages=none`",
+        )
+        .at(&file.name, None)),
+        _ => Ok(whole),
+    }
 }
 
 /// Has a file know of its source only where things are, and the comments on messages and

@@ -236,6 +236,16 @@ foo.proto: the services and what is nested in message `FooTtrpc` both become `fo
 ext.proto: the extensions and what is nested in message `Exts` both become `exts` in Rust; rename one of them, or take another generator with `messages`",
     },
     Rejected {
+        what: "a group, by rust-protobuf",
+        files: &[(
+            "group.proto",
+            "syntax = 'proto2'; message M { oneof o { group Part = 1 { optional int32 a = 1; } } }",
+        )],
+        options: &[],
+        message: "\
+group.proto: field `part` is delimited, and rust-protobuf has no groups; take `messages=prost` or `messages=buffa`, or `messages=none`",
+    },
+    Rejected {
         what: "one message from elsewhere, by rust-protobuf",
         files: &[("some.proto", "syntax = 'proto3'; package a; message B {} message C {}")],
         options: &[("extern_path", ".a.B=::b::B")],

@@ -11,7 +11,6 @@ use protobuf::{CodedInputStream, UnknownFields, UnknownValueRef};
 
 use crate::Problem;
 use crate::layout::full_name;
-use crate::options::Backend;
 
 /// Where the options of a file, a message and a field have their features, and a file its
 /// edition; all of them are younger than rust-protobuf.
@@ -84,11 +83,10 @@ struct Needs {
     proto3: Option<String>,
     /// What only proto2 can declare.
     proto2: Option<String>,
-    delimited: Option<String>,
 }
 
 /// Says a file of an edition in proto2 or proto3.
-pub(super) fn lower(file: &mut FileDescriptorProto, backend: Backend) -> Result<(), Problem> {
+pub(super) fn lower(file: &mut FileDescriptorProto) -> Result<(), Problem> {
     let options = file.options.mut_or_insert_default();
     let features = DEFAULT.with(options.special_fields.mut_unknown_fields(), OF_FILE);
     let mut needs = Needs::default();
@@ -99,12 +97,6 @@ pub(super) fn lower(file: &mut FileDescriptorProto, backend: Backend) -> Result<
     for field in &mut file.extension {
         encode(field, false, features, &mut needs);
         needs.proto2 = Some(format!("extension `{}`", field.name()));
-    }
-    if let (Some(field), Backend::Protobuf) = (&needs.delimited, backend) {
-        return Err(Problem::new(
-            format!("field `{field}` is delimited, and rust-protobuf has no groups"),
-            "take `messages=prost` or `messages=buffa`, or `messages=none`",
-        ));
     }
     if let (Some(implicit), Some(other)) = (&needs.proto3, &needs.proto2) {
         return Err(Problem::new(
@@ -126,6 +118,21 @@ pub(super) fn lower(file: &mut FileDescriptorProto, backend: Backend) -> Result<
         .iter_mut()
         .for_each(FieldDescriptorProto::clear_proto3_optional);
     Ok(())
+}
+
+/// A field that is a group, as delimited ones are now.
+pub(super) fn group(file: &FileDescriptorProto) -> Option<&str> {
+    fn is_group(field: &&FieldDescriptorProto) -> bool {
+        field.type_() == Type::TYPE_GROUP
+    }
+    fn group_of(message: &DescriptorProto) -> Option<&FieldDescriptorProto> {
+        let mut fields = message.field.iter().chain(&message.extension);
+        let nested = || message.nested_type.iter().find_map(group_of);
+        fields.find(is_group).or_else(nested)
+    }
+    let extension = file.extension.iter().find(is_group);
+    let group = extension.or_else(|| file.message_type.iter().find_map(group_of));
+    group.map(FieldDescriptorProto::name)
 }
 
 /// Resolves the features of a message's fields, and sees what they need.
@@ -171,7 +178,6 @@ fn encode(field: &mut FieldDescriptorProto, is_map: bool, features: Features, ne
     // A map is never delimited.
     if is_message && features.message == DELIMITED && !is_map {
         field.set_type(Type::TYPE_GROUP);
-        needs.delimited = Some(name.clone());
         needs.proto2 = Some(format!("a delimited field `{name}`"));
     }
     if field.has_default_value() {
