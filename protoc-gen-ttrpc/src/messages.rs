@@ -240,8 +240,8 @@ fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> 
 
 /// What is excused in messages: it is for their generator to mend.
 const ALLOW: &str = "#[allow(clippy::all, clippy::pedantic, clippy::restriction, dead_code, deprecated, missing_docs, \
-     non_camel_case_types, non_snake_case, non_upper_case_globals, trivial_casts, unused_mut, \
-     unused_results)]";
+     non_camel_case_types, non_snake_case, non_upper_case_globals, trivial_casts, unused_imports, \
+     unused_mut, unused_results)]";
 
 /// Takes what a generator has printed into a file that can be included as well as
 /// declared: without inner attributes, which hold for each item instead.

@@ -132,6 +132,14 @@ mod protos {
     include!("../protos/mod.rs");
 }
 
+// Nobody uses what is in these.
+mod by_prost {
+    include!("../by_prost/mod.rs");
+}
+mod by_buffa {
+    include!("../by_buffa/mod.rs");
+}
+
 use protos::greeter_ttrpc::{Greeter, GreeterClient};
 
 /// Calls.
