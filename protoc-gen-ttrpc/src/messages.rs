@@ -7,8 +7,11 @@ mod lower;
 mod prost;
 mod protobuf;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+use std::thread;
 
 use ::protobuf::Message;
 use ::protobuf::descriptor::FileDescriptorProto;
@@ -223,7 +226,7 @@ fn document(file: &mut FileDescriptorProto) {
 
 /// Runs a generator, which may panic where it meets descriptors that no compiler makes.
 fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
-    let why = match catch_unwind(AssertUnwindSafe(generate)) {
+    let why = match quietly(generate) {
         Ok(Ok(generated)) => return Ok(generated),
         Ok(Err(error)) => format!(": {error}"),
         Err(panic) => {
@@ -236,6 +239,24 @@ fn guarded<T>(generator: &str, generate: impl FnOnce() -> Result<T, String>) -> 
         format!("{generator} can't generate these messages{why}"),
         "rename what it stumbles over, or take another generator with `messages`",
     )))
+}
+
+/// Catches a panic without the lines that a hook would write of it before it is reported.
+fn quietly<T>(run: impl FnOnce() -> T) -> thread::Result<T> {
+    thread_local!(static IS_QUIET: Cell<bool> = const { Cell::new(false) });
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                hook(panic);
+            }
+        }));
+    });
+    IS_QUIET.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(run));
+    IS_QUIET.set(false);
+    outcome
 }
 
 /// What is excused in messages: it is for their generator to mend.

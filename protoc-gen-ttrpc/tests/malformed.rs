@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protobuf::Message;
 use protobuf::descriptor::FileDescriptorSet;
+use protobuf::descriptor::field_descriptor_proto::Type;
 use protobuf::plugin::{CodeGeneratorRequest, CodeGeneratorResponse};
 use protoc_gen_ttrpc::{Error, generate};
 use support::{BINARY, protos, scratch, succeed};
@@ -143,6 +144,22 @@ fn inconsistent_descriptors_are_problems() {
         let response = CodeGeneratorResponse::parse_from_bytes(&response).unwrap();
         assert_eq!(response.error(), message);
         assert_eq!(response.file, []);
+    }
+}
+
+/// Where a generator of messages panics, that is said once, and in the words of a problem.
+#[test]
+fn a_generator_that_panics_is_a_problem() {
+    let mut request = request(&["greeter.proto"]);
+    let field = &mut request.proto_file[0].message_type[0].field[0];
+    field.set_type(Type::TYPE_MESSAGE);
+    field.set_type_name(".lost.M".to_owned());
+    for messages in ["protobuf", "prost"] {
+        request.set_parameter(format!("messages={messages}"));
+        let output = plugin(&request.write_to_bytes().unwrap());
+        let response = CodeGeneratorResponse::parse_from_bytes(&output.stdout).unwrap();
+        assert!(response.error().contains("can't generate these messages: "));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     }
 }
 
