@@ -150,24 +150,29 @@ impl Watch {
 
     /// Works until the server is closed and the last connection has ended; without a
     /// listener, until the connections there are have.
-    pub(super) fn run(&mut self, listener: Option<&Listener>) -> Result<()> {
-        if let Some(listener) = listener {
+    pub(super) fn run(&mut self, mut listener: Option<Listener>) -> Result<()> {
+        if let Some(listener) = &listener {
             let file = listener.socket.as_raw_fd();
             let registry = self.poll.registry();
             registry.register(&mut SourceFd(&file), LISTENER, Interest::READABLE)?;
         }
-        let outcome = self.watch(listener);
-        if let Some(listener) = listener {
-            let file = listener.socket.as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&file));
-        }
+        let outcome = self.watch(&mut listener);
+        self.stop_listening(&mut listener);
         if self.quiet.is_some() {
             self.hub.pool.stop_ticking();
         }
         outcome
     }
 
-    fn watch(&mut self, listener: Option<&Listener>) -> Result<()> {
+    /// Whoever connects from now on is refused.
+    fn stop_listening(&self, listener: &mut Option<Listener>) {
+        if let Some(listener) = listener.take() {
+            let file = listener.socket.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&file));
+        }
+    }
+
+    fn watch(&mut self, listener: &mut Option<Listener>) -> Result<()> {
         let waker = Waker::from(Arc::clone(&self.hub));
         let mut cx = Context::from_waker(&waker);
         let serving = Arc::clone(&self.serving);
@@ -176,7 +181,10 @@ impl Watch {
         let mut acceptable = true;
         let mut events = Events::with_capacity(256);
         loop {
-            let mut accepts = listener.filter(|_| closing.as_mut().poll(&mut cx).is_pending());
+            if closing.as_mut().poll(&mut cx).is_ready() {
+                self.stop_listening(listener);
+            }
+            let mut accepts = listener.as_ref();
             if accepts.is_none() && self.connections.is_empty() {
                 return Ok(());
             }

@@ -118,7 +118,7 @@ impl Server {
         L::Error: Into<Error>,
     {
         let listener = listener.try_into().map_err(Into::into)?;
-        Watch::new(Arc::clone(&self.serving), Arc::clone(&self.pool))?.run(Some(&listener))
+        Watch::new(Arc::clone(&self.serving), Arc::clone(&self.pool))?.run(Some(listener))
     }
 
     /// Serves one connected socket of any kind until it ends.

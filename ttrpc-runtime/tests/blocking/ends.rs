@@ -13,7 +13,7 @@ use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Listener, Result};
 
 use crate::peer::Peer;
-use crate::support::{Calls, Custom, Echo, PATIENCE, Pair, bytes, patiently};
+use crate::support::{Calls, Custom, Echo, PATIENCE, Pair, bytes, patiently, until};
 
 pub fn path() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -68,6 +68,9 @@ fn a_graceful_shutdown_lets_calls_end_and_refuses_new_ones() {
         let error = client.echo(&Context::new(), "no").unwrap_err();
         assert_eq!(error.code(), Code::UNAVAILABLE);
         assert!(!shuts.is_finished());
+        // Who connects now is not left to wait for its end, and another server has the place.
+        until(|| Client::connect(&path).is_err());
+        drop(Listener::bind(&path).unwrap());
         release.send(()).unwrap();
         assert_eq!(call.join().unwrap().unwrap(), "hello");
         shuts.join().unwrap();
