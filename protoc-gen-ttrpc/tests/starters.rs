@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use protoc_gen_ttrpc_templates::STARTERS;
 use support::{BINARY, IMPORTS, TWINS, buf, protoc, protos, read, scratch, succeed};
 
 /// A crate that a starter was written into, and a `PATH` with the programs it needs.
@@ -212,6 +213,23 @@ old_ttrpc.rs: is no longer generated
         told.contains("  is:       \"x\"\n  would be: \"\"\n"),
         "{told}"
     );
+}
+
+/// What others install is what has written the files.
+#[test]
+fn starters_name_the_version_that_writes_them() {
+    let version = env!("CARGO_PKG_VERSION");
+    let files = STARTERS.iter().flat_map(|starter| starter.files);
+    let mut named = 0;
+    for (path, text) in files {
+        let count = |what: &str| text.matches(what).count();
+        let installed = count(&format!(" protoc-gen-ttrpc@{version}\n"));
+        assert_eq!(installed, count("cargo install"), "{path}");
+        let told = count(&format!("plugin_version: v{version}\n"));
+        assert_eq!(told, count("plugin_version: "), "{path}");
+        named += installed + told;
+    }
+    assert_eq!(named, 3);
 }
 
 #[test]
