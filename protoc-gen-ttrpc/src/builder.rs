@@ -79,6 +79,9 @@ impl Builder {
     /// Generates from `files`, and tells cargo to do so again when one of them or of
     /// their imports changes.
     ///
+    /// Call it once for each directory, with all the files: `mod.rs` has the modules of one
+    /// call, and another one would replace it.
+    ///
     /// # Errors
     ///
     /// Everything that is wrong with the files or the options, in one error.
