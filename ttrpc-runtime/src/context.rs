@@ -243,6 +243,15 @@ impl Cancellation {
         }
     }
 
+    /// Whether it is that of a call which has come in.
+    fn is_of_call(&self) -> bool {
+        match self {
+            #[cfg(any(feature = "tokio", feature = "blocking"))]
+            Self::OfCall(..) => true,
+            _ => false,
+        }
+    }
+
     /// The token, if anybody has asked for it.
     fn existing_token(&self) -> Option<&Arc<Token>> {
         match self {
@@ -270,7 +279,11 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    pub(crate) fn new(ctx: Context, ends_with_handler: bool) -> Self {
+    pub(crate) fn new(mut ctx: Context, ends_with_handler: bool) -> Self {
+        if ends_with_handler && !ctx.cancellation.is_of_call() {
+            // An interceptor has put it there, and others may have it, too.
+            (ctx, _) = ctx.with_cancel();
+        }
         Self {
             ctx,
             ends_with_handler,

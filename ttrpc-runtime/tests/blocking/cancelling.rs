@@ -1,16 +1,18 @@
 //! Calls that are given up: by their context, or by dropping what they gave.
 
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ttrpc_runtime::blocking::{Client, Sender, Streaming};
+use ttrpc_runtime::blocking::{
+    Body, Call, Client, Interceptor, Invocation, Next, Sender, Streaming,
+};
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Context, Error, Result};
 
-use crate::support::{Calls, PATIENCE, Pair, patiently, until, waiting};
+use crate::support::{Calls, Custom, PATIENCE, Pair, patiently, until, waiting};
 
 /// A client whose peer says nothing and does not read.
 fn ignored() -> (Client, UnixStream) {
@@ -228,4 +230,46 @@ fn before_it_begins_nothing_is_sent() {
     let error = client.sum(&ctx, Streaming::from_iter(endless()));
     assert!(error.unwrap_err().is_cancelled());
     assert_eq!(waiting(&there), 0);
+}
+
+/// Gives each call a context that several calls have.
+struct Shares(Context);
+
+impl Interceptor for Shares {
+    fn intercept(&self, mut call: Invocation, next: Next) -> Result<Body> {
+        call.ctx = self.0.clone();
+        next.run(call)
+    }
+}
+
+#[test]
+fn a_handler_that_ends_cancels_its_own_context_alone() {
+    patiently(|| {
+        let (shared, canceller) = Context::new().with_cancel();
+        for shared in [shared.clone(), Context::new()] {
+            let kept = Arc::new(Mutex::new(None));
+            let keeps = Arc::clone(&kept);
+            let keep = Custom(move |call: Call| {
+                let kept = Arc::clone(&keeps);
+                call.unary(Raw, move |ctx, request: Bytes| {
+                    assert!(!ctx.is_cancelled());
+                    *kept.lock().unwrap() = Some(ctx.clone());
+                    Ok(request)
+                })
+            });
+            let shares = Shares(shared.clone());
+            let pair = Pair::with(
+                |server| server.service(keep).interceptor(shares),
+                |client| client,
+            );
+            for _ in 0..2 {
+                pair.custom(&Context::new(), "Keep", "x").unwrap();
+                assert!(kept.lock().unwrap().take().unwrap().is_cancelled());
+                assert!(!shared.is_cancelled());
+            }
+            pair.end().unwrap();
+        }
+        canceller.cancel();
+        assert!(shared.is_cancelled());
+    });
 }
