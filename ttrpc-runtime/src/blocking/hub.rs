@@ -188,7 +188,9 @@ impl Watch {
             if accepts.is_none() && self.connections.is_empty() {
                 return Ok(());
             }
-            if accept_at.is_some_and(|at| Instant::now() < at) {
+            // A time that has passed is not to be waited for again.
+            accept_at.take_if(|at| *at <= Instant::now());
+            if accept_at.is_some() {
                 accepts = None;
             }
             while let Some(listener) = accepts.filter(|_| acceptable) {
@@ -198,7 +200,6 @@ impl Watch {
                 match listener.socket.accept() {
                     Ok((socket, _)) => {
                         backoff.reset();
-                        accept_at = None;
                         let peer = socket::peer(&socket);
                         // The connection that can't be watched is closed; others can be.
                         let _ = self.add(place, socket.into(), peer);

@@ -235,3 +235,52 @@ fn no_descriptors_left() {
         serving.join().unwrap().unwrap();
     });
 }
+
+/// What is left of a want of descriptors that is over is no reason to look again and again.
+#[test]
+fn who_has_waited_for_descriptors_sleeps_when_there_are_some() {
+    alone(
+        "faults::who_has_waited_for_descriptors_sleeps_when_there_are_some",
+        || {
+            let path = path();
+            let (tell, told) = mpsc::channel();
+            let tell = std::sync::Mutex::new(tell);
+            let server = Server::builder()
+                .service(Echo)
+                .on_accept_error(move |_| tell.lock().unwrap().send(()).unwrap())
+                .build()
+                .unwrap();
+            let (serves, listener) = (server.clone(), Listener::bind(&path).unwrap());
+            let named = thread::Builder::new().name("accepts".into());
+            let serving = named.spawn(move || serves.serve(listener)).unwrap();
+            let before = Client::connect(&path).unwrap();
+            before.echo(&Context::new(), "x").unwrap();
+            let mut files = Vec::new();
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                files.push(file);
+            }
+            // Enough for one connection, and nothing to look whether there is another one.
+            files.truncate(files.len() - 2);
+            let last = UnixStream::connect(&path).unwrap();
+            told.recv().unwrap();
+            files.clear();
+            // It has looked again by then: it waits for less.
+            thread::sleep(Duration::from_millis(200));
+            until(|| state_of("accepts") == Some('S'));
+            drop(last);
+            server.close();
+            serving.join().unwrap().unwrap();
+        },
+    );
+}
+
+/// What a thread of this process does, as the system says.
+fn state_of(name: &str) -> Option<char> {
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let text = std::fs::read_to_string(task.unwrap().path().join("stat")).ok()?;
+        if let Some((_, state)) = text.split_once(&format!("({name}) ")) {
+            return state.chars().next();
+        }
+    }
+    None
+}
