@@ -158,9 +158,6 @@ impl Watch {
         }
         let outcome = self.watch(&mut listener);
         self.stop_listening(&mut listener);
-        if self.quiet.is_some() {
-            self.hub.pool.stop_ticking();
-        }
         outcome
     }
 
@@ -308,6 +305,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if self.quiet.is_some() {
+            self.hub.pool.stop_ticking();
+        }
         // Only where it could not go on at all.
         for (_, (connection, _)) in self.connections.iter() {
             connection.close(Error::closed("the server stopped"));

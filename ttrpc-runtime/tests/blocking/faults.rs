@@ -5,17 +5,18 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ttrpc_runtime::blocking::{Client, Server, Streaming};
-use ttrpc_runtime::{Context, Listener};
+use ttrpc_runtime::blocking::{Call, Client, Server, Streaming};
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{Context, Listener, Result};
 
 use crate::ends::{path, serve};
 use crate::peer::Peer;
-use crate::support::{Calls, Echo, alone, bytes, number, threads, until, within};
+use crate::support::{Calls, Custom, Echo, alone, bytes, number, threads, until, within};
 
 /// A connection whose buffers hold next to nothing.
 #[allow(unsafe_code)]
@@ -283,4 +284,65 @@ fn state_of(name: &str) -> Option<char> {
         }
     }
     None
+}
+
+/// Whoever looks after the threads for all listeners may panic where it calls the user.
+#[test]
+fn a_listener_that_panics_leaves_the_others_their_threads() {
+    const TOGETHER: usize = 12;
+    alone(
+        "faults::a_listener_that_panics_leaves_the_others_their_threads",
+        || {
+            let barrier = Arc::new(Barrier::new(TOGETHER));
+            let meets = Custom(move |call: Call| {
+                let barrier = Arc::clone(&barrier);
+                call.unary(Raw, move |_, request: Bytes| {
+                    barrier.wait();
+                    Ok(request)
+                })
+            });
+            let server = Server::builder()
+                .service(Echo)
+                .service(meets)
+                .on_accept_error(|_| panic!("as expected"))
+                .build()
+                .unwrap();
+            let serve = |path| {
+                let (serves, listener) = (server.clone(), Listener::bind(path).unwrap());
+                thread::spawn(move || serves.serve(listener))
+            };
+            let paths = [path(), path()];
+            let [panics, stays] = paths.each_ref().map(serve);
+            let busy = Client::connect(&paths[0]).unwrap();
+            let clients = [(); TOGETHER].map(|()| Client::connect(&paths[1]).unwrap());
+            for client in &clients {
+                client.echo(&Context::new(), "x").unwrap();
+            }
+            let mut files = Vec::new();
+            let works = thread::spawn(move || while busy.echo(&Context::new(), "x").is_ok() {});
+            // By then it looks after the threads.
+            thread::sleep(Duration::from_millis(50));
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                files.push(file);
+            }
+            files.pop();
+            let late = UnixStream::connect(&paths[0]).unwrap();
+            assert!(panics.join().is_err());
+            works.join().unwrap();
+            files.clear();
+            thread::scope(|scope| {
+                for client in &clients {
+                    scope.spawn(|| {
+                        let ctx = Context::new();
+                        let met: Result<Bytes> =
+                            client.unary(Raw, &ctx, "test.Custom", "Meet", Bytes::new());
+                        met.unwrap();
+                    });
+                }
+            });
+            drop(late);
+            server.close();
+            stays.join().unwrap().unwrap();
+        },
+    );
 }
