@@ -57,6 +57,8 @@ pub(crate) enum Flush {
     /// It is written at once, and what the peer has to say is looked at: who feeds a stream
     /// may not wait for anything for long.
     Look,
+    /// There is nothing; all that the peer has said is looked at, and whether it has gone.
+    LookForEnd,
     /// It ends a call: whoever works through several of them writes their ends together.
     Together,
     /// More is about to be queued, that can be written together with it.
@@ -368,7 +370,7 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
 
     fn has_ended(&self) -> bool {
         if S::THREADS {
-            self.with_state(Flush::Look, |_| ());
+            self.with_state(Flush::LookForEnd, |_| ());
         }
         self.ended().is_some()
     }

@@ -475,7 +475,7 @@ impl<H: Host> Connection<H> {
             self.tear_down(&mut shared, &mut after);
         }
         let later = match flush {
-            Flush::Now | Flush::Look | Flush::Reply => false,
+            Flush::Now | Flush::Look | Flush::LookForEnd | Flush::Reply => false,
             Flush::Together => self.is_mine(&shared),
             Flush::No => true,
             Flush::Soon => shared.state.endpoint.has_room(),
@@ -488,8 +488,8 @@ impl<H: Host> Connection<H> {
             }
             shared = self.flush(shared, false, &mut after);
         }
-        if matches!(flush, Flush::Look | Flush::Soon) && !later {
-            shared = self.look(shared, &mut after);
+        if matches!(flush, Flush::Look | Flush::LookForEnd | Flush::Soon) && !later {
+            shared = self.look(shared, flush == Flush::LookForEnd, &mut after);
         }
         if flush == Flush::Together || H::PASSES_ON {
             self.give_up_writing(&mut shared, &mut after);

@@ -1,6 +1,6 @@
 //! How connections, clients and servers end.
 
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -13,6 +13,7 @@ use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Listener, Result};
 
 use crate::peer::Peer;
+use crate::pending::ECHO;
 use crate::support::{Calls, Custom, Echo, PATIENCE, Pair, bytes, patiently, until};
 
 pub fn path() -> PathBuf {
@@ -275,6 +276,31 @@ fn reconnects_if_asked_to() {
         assert_eq!(client.echo(&Context::new(), "again").unwrap(), "again");
         drop((client, fixed));
         server.close();
+        serving.join().unwrap().unwrap();
+    });
+}
+
+/// Whoever connects again looks at all that has come: the end may be behind a reply that
+/// nobody waits for any more.
+#[test]
+fn an_end_behind_a_late_reply_costs_the_next_call_nothing() {
+    patiently(|| {
+        let path = path();
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = Client::builder().reconnect(true).connect(&path).unwrap();
+        let mut first = Peer(listener.accept().unwrap().0);
+        for _ in 0..3 {
+            drop(client.start(&Context::new(), ECHO, Bytes::new()));
+            let (id, ..) = first.next().unwrap();
+            first.frame(id, 2, 0, &[]);
+        }
+        drop(first);
+        let serving = thread::spawn(move || {
+            let server = Server::builder().service(Echo).build().unwrap();
+            server.serve_connection(listener.accept().unwrap().0)
+        });
+        assert_eq!(client.echo(&Context::new(), "x").unwrap(), "x");
+        drop(client);
         serving.join().unwrap().unwrap();
     });
 }

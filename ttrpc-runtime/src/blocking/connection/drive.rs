@@ -71,25 +71,27 @@ impl<H: Host> Connection<H> {
         })
     }
 
-    /// Handles what is there already, if nobody else does.
+    /// Handles what is there already, all of it or some, if nobody else does.
     pub(super) fn look<'a>(
         &'a self,
         mut shared: Guard<'a, H>,
+        all: bool,
         after: &mut After<'_, H>,
     ) -> Guard<'a, H> {
         if !H::PASSES_ON || shared.reading != Reading::Free || !shared.state.endpoint.wants_read() {
             return shared;
         }
         self.begin(&mut shared, false);
-        if shared.state.link().is_late() {
+        if all || shared.state.link().is_late() {
             shared = self.catch_up(shared, after);
-        }
-        // What is whole already may have been left alone, and has no room for more.
-        shared = self.handle(shared, after);
-        if shared.state.endpoint.wants_read() {
-            (shared, _) = self.read_now(shared, after);
+        } else {
+            // What is whole already may have been left alone, and has no room for more.
             shared = self.handle(shared, after);
+            if shared.state.endpoint.wants_read() {
+                (shared, _) = self.read_now(shared, after);
+            }
         }
+        shared = self.handle(shared, after);
         self.give_up_reading(&mut shared, after);
         shared
     }
