@@ -304,3 +304,22 @@ fn an_end_behind_a_late_reply_costs_the_next_call_nothing() {
         serving.join().unwrap().unwrap();
     });
 }
+
+/// Nobody is left to write what the peer has not taken.
+#[test]
+fn on_close_is_called_for_a_client_that_is_dropped_with_something_to_write() {
+    patiently(|| {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let builder = Client::builder();
+        let builder =
+            builder.on_close(move |error| tell.lock().unwrap().send(error.clone()).unwrap());
+        let client = builder.over(here).unwrap();
+        drop(client.start(&Context::new(), ECHO, vec![0; 2 << 20].into()));
+        drop(client);
+        assert!(told.recv().unwrap().is_closed());
+        assert!(told.recv().is_err(), "only once");
+        drop(there);
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -316,6 +317,17 @@ impl<H: Host> Connection<H> {
             self.give_up_reading(&mut shared, &mut after);
         }
         self.tend(&mut shared, &mut after);
+    }
+}
+
+impl<H: Host> Drop for Connection<H> {
+    fn drop(&mut self) {
+        let shared = self.shared.get_mut();
+        let shared = shared.unwrap_or_else(PoisonError::into_inner);
+        if shared.state.ended().is_none() {
+            // With something to be written that nobody is left to write.
+            self.host.ended(&Error::closed("the connection was closed"));
+        }
     }
 }
 
