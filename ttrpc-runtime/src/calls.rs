@@ -10,6 +10,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Waker};
+use std::time::Instant;
 
 use self::call::{OpenCall, Opened};
 #[cfg(feature = "blocking")]
@@ -44,8 +45,9 @@ enum Link {
     Again(Connect, Mutex<OpenConnection>),
 }
 
-/// Connects once more.
-pub(crate) type Connect = Box<dyn Fn() -> BoxFuture<Result<OpenConnection>> + Send + Sync>;
+/// Connects once more, by then if it is for a call with a deadline.
+pub(crate) type Connect =
+    Box<dyn Fn(Option<Instant>) -> BoxFuture<Result<OpenConnection>> + Send + Sync>;
 
 /// A connection that ends when the last call on it has, once this is dropped.
 #[derive(Clone)]
@@ -118,7 +120,7 @@ impl Calls {
             let body = Body::One(to_bytes(&Encoded::<C, Req>::new(&request))?);
             self.intercept(ctx, rpc, body).await?.into_one()?.into()
         } else {
-            let connection = self.connection().await?;
+            let connection = self.connection(ctx).await?;
             let encoded = Encoded::<C, Req>::new(&request);
             let mut call = None;
             let poll = |cx: &mut task::Context<'_>| {
@@ -162,7 +164,7 @@ impl Calls {
             let replies = self.intercept(ctx, rpc, body).await?;
             return Ok(replies.into_stream().decoded::<C, Rep>());
         }
-        let connection = self.connection().await?;
+        let connection = self.connection(ctx).await?;
         let encoded = Encoded::<C, Req>::new(&request);
         let call = self.begin(connection, ctx, rpc, Some(&encoded))?;
         Ok(call.into_replies::<C, Rep>())
@@ -190,7 +192,7 @@ impl Calls {
             let body = Body::Stream(requests);
             self.intercept(ctx, rpc, body).await?.into_one()?.into()
         } else {
-            let connection = self.connection().await?;
+            let connection = self.connection(ctx).await?;
             let call = self.begin(connection, ctx, rpc, None)?;
             call.fed_by::<C, Req>(requests).await?
         };
@@ -223,7 +225,7 @@ impl Calls {
             let replies = self.intercept(ctx, rpc, body).await?;
             return Ok(replies.into_stream().decoded::<C, Rep>());
         }
-        let connection = self.connection().await?;
+        let connection = self.connection(ctx).await?;
         let call = self.begin(connection, ctx, rpc, None)?;
         call.feed::<C, Req>(requests)?;
         Ok(call.into_replies::<C, Rep>())
@@ -261,7 +263,7 @@ impl Calls {
         } else {
             (Some(body.into_one()?), Streaming::from_iter([]))
         };
-        let connection = self.connection().await?;
+        let connection = self.connection(&ctx).await?;
         let payload = request.as_ref().map(|request| request as &dyn Payload);
         let rpc = Rpc::new(&service, &method, kind);
         let call = self.begin(connection, &ctx, rpc, payload)?;
@@ -280,10 +282,14 @@ impl Calls {
 
     /// The connection to make a call on: the one there is, or a new one where that has
     /// ended and is to be replaced.
-    async fn connection(&self) -> Result<Cow<'_, OpenConnection>> {
+    async fn connection(&self, ctx: &Context) -> Result<Cow<'_, OpenConnection>> {
         match &self.inner.link {
             Link::Fixed(connection) => Ok(Cow::Borrowed(connection)),
-            Link::Again(connect, current) => reconnected(connect, current).await.map(Cow::Owned),
+            Link::Again(connect, current) => {
+                let deadline = || self.inner.settings.apply(ctx).deadline();
+                let connection = reconnected(connect, current, deadline).await;
+                connection.map(Cow::Owned)
+            }
         }
     }
 
@@ -334,13 +340,14 @@ impl Calls {
 async fn reconnected(
     connect: &Connect,
     current: &Mutex<OpenConnection>,
+    deadline: impl Fn() -> Option<Instant>,
 ) -> Result<OpenConnection> {
     let lock = || current.lock().unwrap_or_else(PoisonError::into_inner);
     let connection = lock().clone();
     if !connection.asks().has_ended() {
         return Ok(connection);
     }
-    let fresh = connect().await?;
+    let fresh = connect(deadline()).await?;
     let mut current = lock();
     if current.asks().ended().is_some() {
         *current = fresh;

@@ -4,8 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout_at;
 
 use super::driver::{Connection, Driver, NoCalls};
 use super::transport;
@@ -206,10 +208,16 @@ impl ClientBuilder {
             return Ok(Client { calls });
         }
         let again = settings.clone();
-        let connect = Box::new(move || {
+        let connect = Box::new(move |deadline: Option<Instant>| {
             let (address, settings) = (address.clone(), again.clone());
             Box::pin(async move {
-                let (io, socket) = transport::connect(&address).await?;
+                let connect = transport::connect(&address);
+                let (io, socket) = match deadline {
+                    None => connect.await?,
+                    Some(at) => timeout_at(at.into(), connect)
+                        .await
+                        .unwrap_or_else(|_| Err(Error::timeout()))?,
+                };
                 Ok(open(&settings, io, Some(socket)))
             }) as _
         });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Host, Shared};
 use super::interceptor::Interceptor;
@@ -217,14 +218,14 @@ impl ClientBuilder {
             settings,
             reader_thread,
         } = self;
-        let first = open(&settings, reader_thread, connect(&address)?)?;
+        let first = open(&settings, reader_thread, connect(&address, None)?)?;
         if !settings.reconnect {
             let calls = Calls::over(first, settings);
             return Ok(Client { calls });
         }
         let again = settings.clone();
-        let connect = Box::new(move || {
-            let opened = connect(&address).and_then(|io| open(&again, reader_thread, io));
+        let connect = Box::new(move |deadline| {
+            let opened = connect(&address, deadline).and_then(|io| open(&again, reader_thread, io));
             Box::pin(std::future::ready(opened)) as _
         });
         let calls = Calls::again(first, settings, connect);
@@ -248,16 +249,29 @@ impl fmt::Debug for ClientBuilder {
     }
 }
 
-fn connect(address: &Address) -> Result<OwnedFd> {
+/// The least time that a socket knows.
+const LEAST: Duration = Duration::from_micros(1);
+
+/// Connects, by then if there is a deadline: a server that does not accept may have no room for
+/// one more that waits.
+fn connect(address: &Address, deadline: Option<Instant>) -> Result<OwnedFd> {
     let connected = socket_for(address).and_then(|(socket, at)| {
         loop {
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                // No time at all would be no limit.
+                socket.set_write_timeout(Some(left.max(LEAST)))?;
+            }
             match socket.connect(&at) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => return outcome.map(|()| socket.into()),
             }
         }
     });
-    connected.map_err(|error| explain(error, "connect to", address))
+    connected.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock if deadline.is_some() => Error::timeout(),
+        _ => explain(error, "connect to", address),
+    })
 }
 
 fn open(settings: &Settings, reader_thread: bool, socket: OwnedFd) -> Result<OpenConnection> {

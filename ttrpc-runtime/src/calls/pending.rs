@@ -64,7 +64,7 @@ impl Calls {
             let reply = self.intercept(ctx, rpc, body).await?;
             return Ok(Call::Replied(reply.into_one()?.into()));
         }
-        let connection = Cow::Owned(self.connection().await?.into_owned());
+        let connection = Cow::Owned(self.connection(ctx).await?.into_owned());
         let call = self.begin(connection, ctx, rpc, Some(request))?;
         Ok(Call::Open(call))
     }

@@ -8,13 +8,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use socket2::{Domain, SockAddr, Socket, Type};
 use ttrpc_runtime::blocking::{Client, Server, ServerBuilder, Streaming};
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Listener, Result};
 
 use crate::peer::Peer;
 use crate::pending::ECHO;
-use crate::support::{Calls, Custom, Echo, PATIENCE, Pair, bytes, patiently, until};
+use crate::support::{Calls, Custom, Echo, PATIENCE, Pair, bytes, patiently, until, within};
 
 pub fn path() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -321,5 +322,23 @@ fn on_close_is_called_for_a_client_that_is_dropped_with_something_to_write() {
         assert!(told.recv().unwrap().is_closed());
         assert!(told.recv().is_err(), "only once");
         drop(there);
+    });
+}
+
+/// A server that does not accept may have no room for one more connection.
+#[test]
+fn who_connects_again_waits_no_longer_than_the_call_may_take() {
+    patiently(|| {
+        let path = path();
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let client = Client::builder().reconnect(true).connect(&path).unwrap();
+        drop(listener.accept().unwrap());
+        let waits = UnixStream::connect(&path).unwrap();
+        let error = client.echo(&within(50), "x").unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        drop((waits, listener));
+        std::fs::remove_file(path).unwrap();
     });
 }
