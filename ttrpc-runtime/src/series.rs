@@ -3,6 +3,9 @@
 /// How many places may be empty before it matters.
 const SLACK: usize = 8;
 
+/// Room for no more than that is kept, however little is in it.
+const KEPT: usize = 1024;
+
 /// Values by keys, each of which is added with a key greater than all before it: stream
 /// ids, connections.
 ///
@@ -121,6 +124,9 @@ impl<T> Series<T> {
         if self.places.len() > 2 * self.len + SLACK {
             self.places.retain(|(_, value)| value.is_some());
         }
+        if self.places.capacity() > KEPT && self.places.capacity() / 8 > self.places.len() {
+            self.places.shrink_to(KEPT.max(2 * self.places.len()));
+        }
     }
 
     /// The keys and their values, in order.
@@ -183,6 +189,26 @@ mod tests {
         );
         assert!(series.take_all().eq(map.into_values()));
         assert!(series.is_empty());
+    }
+
+    #[test]
+    fn room_for_many_is_given_back_whatever_goes_first() {
+        for is_first in [true, false] {
+            let mut series = Series::default();
+            for key in 0..10_000 {
+                series.push(key, ());
+            }
+            for key in 0..10_000 {
+                series.remove(if is_first { key } else { 9_999 - key });
+                let room = KEPT.max(8 * (2 * series.len() + SLACK));
+                assert!(
+                    series.capacity() <= room,
+                    "{} for {}",
+                    series.capacity(),
+                    series.len()
+                );
+            }
+        }
     }
 
     #[test]
