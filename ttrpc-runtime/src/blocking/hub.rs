@@ -35,6 +35,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// After how many ticks at which nothing had happened there are no more.
 const QUIET_TICKS: u32 = 16;
 
+/// How many connections are accepted before it is looked what those there are want.
+const MOST_ACCEPTS: usize = 64;
+
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
@@ -190,7 +193,14 @@ impl Watch {
             if accept_at.is_some() {
                 accepts = None;
             }
+            let mut left = MOST_ACCEPTS;
             while let Some(listener) = accepts.filter(|_| acceptable) {
+                if left == 0 {
+                    // Those that are there have their turn.
+                    accept_at = Some(Instant::now());
+                    break;
+                }
+                left -= 1;
                 let Poll::Ready(place) = serving.poll_place(&mut cx) else {
                     break;
                 };

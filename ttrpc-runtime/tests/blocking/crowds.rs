@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use ttrpc_runtime::blocking::{Call, Client, Sender, Server, Streaming};
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Limits};
 
+use crate::ends::serve;
 use crate::faults::tiny;
 use crate::peer::Peer;
-use crate::support::{Calls, Custom, Pair, bytes, number, patiently, within};
+use crate::support::{Calls, Custom, Pair, alone, bytes, number, patiently, until, within};
 
 /// The next of some numbers without pattern.
 pub fn random(state: &mut u64) -> u64 {
@@ -209,4 +211,29 @@ fn handlers_speak((here, there): (UnixStream, UnixStream), len: usize, rounds: u
         drop(peer);
         drop(serving.join().unwrap());
     });
+}
+
+/// However fast others come, those that have gone are let go of meanwhile.
+#[test]
+fn connections_that_come_and_go_take_no_more_descriptors_than_there_are() {
+    alone(
+        "crowds::connections_that_come_and_go_take_no_more_descriptors_than_there_are",
+        || {
+            let complaints = Arc::new(AtomicUsize::new(0));
+            let counts = Arc::clone(&complaints);
+            let builder = Server::builder().on_accept_error(move |_| {
+                counts.fetch_add(1, Ordering::Relaxed);
+            });
+            let (server, path, serving) = serve(builder);
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| (0..20_000).for_each(|_| drop(UnixStream::connect(&path))));
+                }
+            });
+            assert_eq!(complaints.load(Ordering::Relaxed), 0);
+            until(|| format!("{server:?}").contains("connections: 0"));
+            server.close();
+            serving.join().unwrap().unwrap();
+        },
+    );
 }
