@@ -236,6 +236,15 @@ impl Running {
     }
 }
 
+#[cfg(feature = "blocking")]
+impl Running {
+    /// Drops a call that is over by now; also what it has may panic.
+    #[cold]
+    pub(crate) fn give_up(self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+    }
+}
+
 impl Future for Running {
     type Output = ();
 

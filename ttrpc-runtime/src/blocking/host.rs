@@ -121,11 +121,12 @@ impl Host for Home {
         // What can't be served is answered here, also while no thread is left. What runs user
         // code for long waits for its turn.
         if let Some(running) = connection.start(call) {
-            if let Some(open) = connection.waits_for_thread(id) {
-                self.hub.pool.clear_away();
-                let job = Job::Run(Arc::clone(connection), id, Box::new(running), open);
-                self.push(job);
-            }
+            let Some(open) = connection.waits_for_thread(id) else {
+                return running.give_up();
+            };
+            self.hub.pool.clear_away();
+            let job = Job::Run(Arc::clone(connection), id, Box::new(running), open);
+            self.push(job);
         }
     }
 
@@ -208,10 +209,14 @@ impl Connection<Home> {
 
     /// Runs a call that came while other threads were busy.
     pub(super) fn run_call(self: &Arc<Self>, worker: &Worker, id: StreamId, running: Running) {
-        match self.lock().state.link().slot(id) {
-            Some(slot) => slot.work = None,
+        let is_open = {
+            let mut shared = self.lock();
+            let slot = shared.state.link().slot(id);
+            slot.map(|slot| slot.work = None).is_some()
+        };
+        if !is_open {
             // Its time was up before its turn had come.
-            None => return,
+            return running.give_up();
         }
         session::enter(self, 0);
         worker.enter_handler();

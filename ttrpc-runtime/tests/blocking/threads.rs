@@ -7,14 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ttrpc_runtime::blocking::{Call, Client, Server, ServerBuilder, Streaming};
+use ttrpc_runtime::blocking::{Call, Client, Method, Server, ServerBuilder, Streaming};
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Code, Context, Result};
 
 use crate::ends::serve;
 use crate::peer::Peer;
 use crate::support::{
-    Calls, Custom, Echo, alone, alone_with, bytes, number, patiently, threads, until, within,
+    Calls, Custom, Echo, Pair, alone, alone_with, bytes, number, patiently, threads, until, within,
 };
 
 /// What holds handlers until it is opened.
@@ -445,5 +445,46 @@ fn with_all_in_handshakes_deadlines_and_errors_still_go_out() {
         assert_eq!(second.response().unwrap(), (1, 0));
         server.close();
         serving.join().unwrap().unwrap();
+    });
+}
+
+/// What a handler has, and drops with a panic unless it runs.
+struct Unused;
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        panic!("as expected");
+    }
+}
+
+#[test]
+fn calls_whose_handlers_panic_when_they_are_dropped_end_alone() {
+    patiently(|| {
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = Arc::new(Mutex::new(gone));
+        let answer = Custom(move |call: Call| {
+            let (gone, unused) = (Arc::clone(&gone), Unused);
+            call.unary(Raw, move |_, request: Bytes| {
+                std::mem::forget(unused);
+                let _ = gone.lock().unwrap().recv();
+                Ok(request)
+            })
+        });
+        let pair = Pair::with(
+            |server| server.max_threads(1).service(answer),
+            |client| client,
+        );
+        let custom = Method::<Raw, Bytes, Bytes>::new("test.Custom", "Waits");
+        let first = pair.client.start(&Context::new(), custom, Bytes::new());
+        for _ in 0..3 {
+            let calls = [(); 50].map(|()| pair.client.start(&within(30), custom, Bytes::new()));
+            for call in calls {
+                assert!(call.wait().unwrap_err().is_timeout());
+            }
+        }
+        drop(go);
+        first.wait().unwrap();
+        assert_eq!(pair.echo(&Context::new(), "x").unwrap(), "x");
+        pair.end().unwrap();
     });
 }
