@@ -160,12 +160,25 @@ fn linked(manifest: &std::path::Path, args: &[&str]) -> Outcome<f64> {
 }
 
 /// A server that nobody has connected to.
+///
+/// Where the system has put the program decides about 60 KiB: what counts is the median of some
+/// starts.
 fn idle(pair: Pair, figures: &mut Figures) -> Outcome<Running> {
-    let server = Running::server(pair, Cpus::Same, &[])?;
+    const STARTS: usize = 9;
+    let mut taken = [0.0; STARTS];
+    let mut last = None;
+    for taken in &mut taken {
+        // Two at a time would share what they have of the program.
+        drop(last.take());
+        let server = Running::server(pair, Cpus::Same, &[])?;
+        *taken = private(server.pid())? / 1024.0;
+        last = Some(server);
+    }
+    taken.sort_by(f64::total_cmp);
     let goal = most(pair).map(|most| most.idle_kib);
-    let idle = private(server.pid())? / 1024.0;
-    figures.add("private memory, idle", pair.name, idle, "KiB", goal);
-    Ok(server)
+    let median = taken[STARTS / 2];
+    figures.add("private memory, idle", pair.name, median, "KiB", goal);
+    last.ok_or_else(|| "no server was started".into())
 }
 
 /// Idle, alone and with idle connections.
