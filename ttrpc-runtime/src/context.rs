@@ -313,18 +313,10 @@ impl Drop for CallContext {
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Poll, Wake, Waker};
+    use std::task::Poll;
 
     use super::*;
-
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wakes::Wakes;
 
     #[test]
     fn a_deadline_only_ever_moves_closer() {
@@ -355,8 +347,8 @@ mod tests {
     fn whoever_waits_is_woken_once_and_leaves_nothing_behind() {
         let (parent, canceller) = Context::new().with_cancel();
         let (child, _) = parent.with_cancel();
-        let count = Arc::new(Count(AtomicUsize::new(0)));
-        let waker = Waker::from(Arc::clone(&count));
+        let wakes = Arc::<Wakes>::default();
+        let waker = wakes.waker();
         let mut cx = std::task::Context::from_waker(&waker);
         {
             let mut abandoned = pin!(child.cancelled());
@@ -367,7 +359,7 @@ mod tests {
             assert!(waiting.as_mut().poll(&mut cx).is_pending());
         }
         canceller.cancel();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(()));
     }
 }

@@ -97,6 +97,8 @@ pub mod proto;
 mod series;
 mod status;
 mod timers;
+#[cfg(test)]
+mod wakes;
 mod wire;
 any_flavour! {
     mod calls;

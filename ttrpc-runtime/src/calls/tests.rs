@@ -6,17 +6,9 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::Context;
 
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crate::wakes::Wakes;
 
 /// Whoever waits for the end of a connection and gives up leaves nothing behind, and takes
 /// nothing from others of the same task.
@@ -24,23 +16,23 @@ impl Wake for Count {
 async fn who_no_longer_waits_for_the_end_is_forgotten() {
     let (here, there) = tokio::io::duplex(1000);
     let client = crate::Client::builder().over(here);
-    let count = Arc::<Count>::default();
-    let waker = Waker::from(Arc::clone(&count));
-    let before = Arc::strong_count(&count);
+    let wakes = Arc::<Wakes>::default();
+    let waker = wakes.waker();
+    let before = Arc::strong_count(&wakes);
     let mut cx = Context::from_waker(&waker);
     assert!(pin!(client.closed()).poll(&mut cx).is_pending());
-    assert_eq!(Arc::strong_count(&count), before);
+    assert_eq!(Arc::strong_count(&wakes), before);
     let mut stays = pin!(client.closed());
     assert!(stays.as_mut().poll(&mut cx).is_pending());
     for _ in 0..10 {
         assert!(pin!(client.closed()).poll(&mut cx).is_pending());
     }
-    assert_eq!(Arc::strong_count(&count), before + 1);
+    assert_eq!(Arc::strong_count(&wakes), before + 1);
     drop(there);
-    while count.0.load(Ordering::Relaxed) == 0 {
+    while wakes.count() == 0 {
         tokio::task::yield_now().await;
     }
     assert!(stays.as_mut().poll(&mut cx).is_ready());
     assert!(pin!(client.closed()).poll(&mut cx).is_ready());
-    assert_eq!(Arc::strong_count(&count), before);
+    assert_eq!(Arc::strong_count(&wakes), before);
 }

@@ -30,6 +30,13 @@ struct Waiting {
     waker: Option<Waker>,
 }
 
+impl Waiting {
+    /// Whether it is whom this waker wakes.
+    fn is(&self, waker: &Waker) -> bool {
+        self.waker.as_ref().is_some_and(|w| w.will_wake(waker))
+    }
+}
+
 impl Senders {
     /// The places of those whose turn it is together: they send on the same stream.
     fn places(&self, turn: u64) -> Range<usize> {
@@ -46,9 +53,7 @@ impl Senders {
             slot.turn = self.last_turn;
         }
         let places = self.places(slot.turn);
-        let is_same =
-            |waiting: &Waiting| waiting.waker.as_ref().is_some_and(|w| w.will_wake(waker));
-        if !self.queue.range(places.clone()).any(is_same) {
+        if !self.queue.range(places.clone()).any(|w| w.is(waker)) {
             let waiting = Waiting {
                 turn: slot.turn,
                 stream,
@@ -93,9 +98,7 @@ impl Senders {
     /// does. What would wake it later would be missed by those behind.
     pub(super) fn leave(&mut self, slot: &mut Slot, waker: &Waker) {
         let places = self.places(slot.turn);
-        let is_same =
-            |waiting: &Waiting| waiting.waker.as_ref().is_some_and(|w| w.will_wake(waker));
-        if let Some(place) = self.queue.range(places.clone()).position(is_same) {
+        if let Some(place) = self.queue.range(places.clone()).position(|w| w.is(waker)) {
             self.queue.remove(places.start + place);
             if places.len() == 1 {
                 slot.turn = 0;
@@ -130,8 +133,7 @@ impl Senders {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::task::{Context, Poll, Wake};
+    use std::task::{Context, Poll};
 
     use bytes::Bytes;
 
@@ -140,21 +142,13 @@ mod tests {
     use crate::limits::Limits;
     use crate::metadata::Metadata;
     use crate::proto::{Batch, CallKind, client};
+    use crate::wakes::Wakes;
 
     const LIMIT: usize = 100;
 
-    #[derive(Default)]
-    struct Flag(AtomicBool);
-
-    impl Wake for Flag {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-
     /// Somebody who has more to send than there is ever room for.
     struct Sender {
-        flag: Arc<Flag>,
+        wakes: Arc<Wakes>,
         batch: Batch,
     }
 
@@ -162,18 +156,18 @@ mod tests {
         fn new(stream: StreamId) -> Self {
             let mut batch = Batch::new(stream);
             batch.push(&Bytes::from(vec![7; 2 * LIMIT])).unwrap();
-            let flag = Arc::default();
-            Self { flag, batch }
+            let wakes = Arc::default();
+            Self { wakes, batch }
         }
 
         fn poll(&mut self, state: &mut State<client::Connection<Slot>>) -> Poll<()> {
-            let waker = Waker::from(Arc::clone(&self.flag));
+            let waker = self.wakes.waker();
             let sent = state.poll_send(&mut self.batch, &mut Context::from_waker(&waker));
             sent.map(Result::unwrap)
         }
 
         fn was_woken(&self) -> bool {
-            self.flag.0.swap(false, Ordering::Relaxed)
+            self.wakes.take()
         }
     }
 

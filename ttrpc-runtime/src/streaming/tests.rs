@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -15,6 +13,7 @@ use crate::codec::Raw;
 use crate::connection::Flush;
 use crate::proto::Batch;
 use crate::status::Status;
+use crate::wakes::Wakes;
 
 async fn collect(mut streaming: Streaming<u32>) -> (Vec<u32>, Result<()>) {
     let mut messages = Vec::new();
@@ -134,15 +133,6 @@ async fn messages_that_come_slowly_go_one_by_one_and_others_in_order() {
     assert_eq!((fast[0], fast.iter().sum()), (20, 200));
 }
 
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[tokio::test]
 async fn who_polls_last_is_woken_though_others_polled_in_between() {
     let (here, mut there) = tokio::io::duplex(1000);
@@ -150,23 +140,21 @@ async fn who_polls_last_is_woken_though_others_polled_in_between() {
     let ctx = crate::Context::new();
     let replies = client.server_streaming(Raw, &ctx, "s.S", "M", Bytes::new());
     let mut replies: Streaming<Bytes> = replies.await.unwrap();
-    let [one, other] = [(); 2].map(|()| Arc::<Flag>::default());
-    let mut poll = |flag: &Arc<Flag>| {
-        let waker = Waker::from(Arc::clone(flag));
-        replies.poll_message(&mut Context::from_waker(&waker))
-    };
+    let [one, other] = [(); 2].map(|()| Arc::<Wakes>::default());
+    let mut poll =
+        |wakes: &Arc<Wakes>| replies.poll_message(&mut Context::from_waker(&wakes.waker()));
     let message = [0, 0, 0, 1, 0, 0, 0, 1, 3, 0, 7];
     there.write_all(&message).await.unwrap();
     while poll(&one).is_pending() {
         tokio::task::yield_now().await;
     }
     assert!(poll(&other).is_pending());
-    one.0.store(false, Ordering::Relaxed);
+    one.take();
     assert!(poll(&one).is_pending());
     there.write_all(&message).await.unwrap();
-    while [&one, &other].iter().all(|flag| !flag.0.load(Ordering::Relaxed)) {
+    while [&one, &other].iter().all(|wakes| wakes.count() == 0) {
         tokio::task::yield_now().await;
     }
-    assert!(one.0.load(Ordering::Relaxed));
+    assert!(one.count() > 0);
     assert!(poll(&one).is_ready());
 }
