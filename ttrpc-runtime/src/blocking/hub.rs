@@ -153,26 +153,16 @@ impl Watch {
 
     /// Works until the server is closed and the last connection has ended; without a
     /// listener, until the connections there are have.
-    pub(super) fn run(&mut self, mut listener: Option<Listener>) -> Result<()> {
+    pub(super) fn run(&mut self, listener: Option<Listener>) -> Result<()> {
         if let Some(listener) = &listener {
             let file = listener.socket.as_raw_fd();
             let registry = self.poll.registry();
             registry.register(&mut SourceFd(&file), LISTENER, Interest::READABLE)?;
         }
-        let outcome = self.watch(&mut listener);
-        self.stop_listening(&mut listener);
-        outcome
+        self.watch(listener)
     }
 
-    /// Whoever connects from now on is refused.
-    fn stop_listening(&self, listener: &mut Option<Listener>) {
-        if let Some(listener) = listener.take() {
-            let file = listener.socket.as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&file));
-        }
-    }
-
-    fn watch(&mut self, listener: &mut Option<Listener>) -> Result<()> {
+    fn watch(&mut self, mut listener: Option<Listener>) -> Result<()> {
         let waker = Waker::from(Arc::clone(&self.hub));
         let mut cx = Context::from_waker(&waker);
         let serving = Arc::clone(&self.serving);
@@ -182,7 +172,11 @@ impl Watch {
         let mut events = Events::with_capacity(256);
         loop {
             if closing.as_mut().poll(&mut cx).is_ready() {
-                self.stop_listening(listener);
+                // Whoever connects from now on is refused.
+                if let Some(listener) = listener.take() {
+                    let file = listener.socket.as_raw_fd();
+                    let _ = self.poll.registry().deregister(&mut SourceFd(&file));
+                }
             }
             let mut accepts = listener.as_ref();
             if accepts.is_none() && self.connections.is_empty() {
