@@ -36,11 +36,8 @@ pub(crate) fn compile(
     };
     let files = request::files(set).map_err(undecodable)?;
     let names: BTreeSet<String> = files.iter().map(|file| file.name.clone()).collect();
-    let on_disk = |name: &String| {
-        let mut paths = includes.iter().map(|include| include.join(name));
-        // What is in none of them is built into the compiler.
-        paths.find(|path| path.is_file())
-    };
+    // What is in none of them is built into the compiler.
+    let on_disk = |name: &String| on_disk(name, includes);
     Ok(Compiled {
         read: names.iter().filter_map(on_disk).collect(),
         request: Request {
@@ -161,8 +158,13 @@ fn inside(file: PathBuf, includes: &[PathBuf]) -> PathBuf {
     if includes.iter().any(is_within) {
         return file;
     }
-    let mut paths = includes.iter().map(|include| include.join(&file));
-    paths.find(|path| path.is_file()).unwrap_or(file)
+    on_disk(&file, includes).unwrap_or(file)
+}
+
+/// Where a file is that is named as in an import.
+fn on_disk(name: impl AsRef<Path>, includes: &[PathBuf]) -> Option<PathBuf> {
+    let mut paths = includes.iter().map(|include| include.join(&name));
+    paths.find(|path| path.is_file())
 }
 
 fn protoc_problem(protoc: &Path, message: &str) -> Problem {

@@ -38,18 +38,19 @@ pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) 
             format!("enable its feature `{feature}`, which is a default one"),
         )
     };
+    let files: Vec<&File> = wanted(request, options).collect();
+    let collisions = || collisions(request, &files, modules, options, backend);
     match backend {
         Backend::Prost if !cfg!(feature = "prost") => vec![lacks("prost")],
         Backend::Buffa if !cfg!(feature = "buffa") => vec![lacks("buffa")],
         // It knows editions.
-        Backend::Buffa => collisions(request, modules, options, backend),
+        Backend::Buffa => collisions(),
         Backend::Protobuf | Backend::Prost => {
-            let files: Vec<&File> = wanted(request, options).collect();
             let unsayable = files.iter().filter_map(|file| lowered(file, backend).err());
             let single = files.iter().flat_map(|file| single_externs(file, options));
             unsayable
                 .chain(single.filter(|_| backend == Backend::Protobuf))
-                .chain(collisions(request, modules, options, backend))
+                .chain(collisions())
                 .collect()
         }
     }
@@ -58,11 +59,11 @@ pub(crate) fn problems(request: &Request, modules: &Modules, options: &Options) 
 /// Messages that would have one name in Rust, or the name of a module of services.
 fn collisions(
     request: &Request,
+    files: &[&File],
     modules: &Modules,
     options: &Options,
     backend: Backend,
 ) -> Vec<Problem> {
-    let files: Vec<&File> = wanted(request, options).collect();
     let asked: HashSet<&String> = request.services.iter().collect();
     let services = request
         .files
@@ -72,7 +73,7 @@ fn collisions(
             let stem = modules.stem(&file.name) + &options.file_suffix;
             (file.name.as_str(), names::escape(&stem))
         });
-    collide::messages(&files, services, backend, modules)
+    collide::messages(files, services, backend, modules)
 }
 
 /// rust-protobuf has one module a file, from which no single message can be left out.
