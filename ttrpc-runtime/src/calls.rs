@@ -15,9 +15,7 @@ use std::time::Instant;
 use self::call::{OpenCall, Opened};
 #[cfg(feature = "blocking")]
 pub(crate) use self::pending::Pending;
-#[cfg(feature = "blocking")]
-pub(crate) use self::settings::OnClose;
-pub(crate) use self::settings::{Settings, client_options};
+pub(crate) use self::settings::{OnClose, Settings, client_options};
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
 use crate::connection::{Asks, BoxFuture, ended};
 use crate::context::Context;

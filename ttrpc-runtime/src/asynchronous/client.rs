@@ -9,14 +9,16 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout_at;
 
-use super::driver::{Connection, Driver, NoCalls};
+use super::driver::{self, Dispatch, Driver};
 use super::transport;
 use crate::addr::Address;
-use crate::calls::{Calls, OpenConnection, Settings, client_options};
+use crate::calls::{Calls, OnClose, OpenConnection, Settings, client_options};
 use crate::codec::Codec;
+use crate::connection::Slot;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::interceptor::Interceptor;
+use crate::proto::{client, server};
 use crate::streaming::Streaming;
 
 /// A connection to a server, and the calls on it.
@@ -248,17 +250,34 @@ fn open(
     socket: Option<Arc<OwnedFd>>,
 ) -> OpenConnection {
     let connection = Connection::new(settings.endpoint(), socket);
-    let driver = Driver::new(Arc::clone(&connection), io, NoCalls);
-    match &settings.on_close {
-        None => drop(tokio::spawn(driver)),
-        Some(on_close) => {
-            let (on_close, connection) = (Arc::clone(on_close), Arc::clone(&connection));
-            tokio::spawn(async move {
-                // It tells the calls how it ended.
-                let _ = driver.await;
-                connection.ended().iter().for_each(|error| on_close(error));
-            });
+    let dispatch = NoCalls {
+        connection: Arc::clone(&connection),
+        on_close: settings.on_close.clone(),
+    };
+    drop(tokio::spawn(Driver::new(connection.clone(), io, dispatch)));
+    OpenConnection::new(connection)
+}
+
+type Connection = driver::Connection<client::Connection<Slot>>;
+
+/// A client is not called. It is told when its connection has ended: when what drives that is
+/// dropped, be it with its runtime.
+struct NoCalls {
+    connection: Arc<Connection>,
+    on_close: Option<OnClose>,
+}
+
+impl Dispatch<client::Connection<Slot>> for NoCalls {
+    fn start(&mut self, _: &Arc<Connection>, _: server::Call) {}
+}
+
+impl Drop for NoCalls {
+    fn drop(&mut self) {
+        if let Some(on_close) = &self.on_close {
+            self.connection
+                .ended()
+                .iter()
+                .for_each(|error| on_close(error));
         }
     }
-    OpenConnection::new(connection)
 }

@@ -196,14 +196,8 @@ pub(crate) trait Dispatch<E> {
     fn start(&mut self, connection: &Arc<Connection<E>>, call: server::Call);
 }
 
-/// A client is not called.
-pub(crate) struct NoCalls;
-
-impl<E> Dispatch<E> for NoCalls {
-    fn start(&mut self, _: &Arc<Connection<E>>, _: server::Call) {}
-}
-
-/// Drives a connection until it ends. Dropped before, it fails what is in flight.
+/// Drives a connection until it ends. Dropped before, maybe with its runtime, it fails what is in
+/// flight.
 pub(crate) struct Driver<E: Endpoint<Slot = Slot>, T, D> {
     connection: Arc<Connection<E>>,
     io: T,
@@ -451,7 +445,7 @@ where
 
 impl<E: Endpoint<Slot = Slot>, T, D> Drop for Driver<E, T, D> {
     fn drop(&mut self) {
-        self.connection
-            .fail(Error::closed("the connection was closed"));
+        let error = "the connection was closed: the task that drove it is gone";
+        self.connection.fail(Error::closed(error));
     }
 }

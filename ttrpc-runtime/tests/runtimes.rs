@@ -1,0 +1,119 @@
+//! Runtimes that go while their connections are in use, and threads that are in none.
+
+#![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use ttrpc_runtime::codec::Raw;
+use ttrpc_runtime::{Call, Client, Context, Error, Reply, Result, Server, Service, Streaming};
+
+/// Answers never.
+struct Never;
+
+impl Service for Never {
+    fn name(&self) -> &'static str {
+        "a.B"
+    }
+
+    fn call(&self, call: Call) -> Reply {
+        call.unary(Raw, async |_, _: Bytes| -> Result<Bytes> {
+            std::future::pending().await
+        })
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn runtime_of_threads() -> Runtime {
+    let mut runtime = Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_all().build().unwrap()
+}
+
+async fn call(client: &Client) -> Result<Bytes> {
+    let ctx = Context::new();
+    client.unary(Raw, &ctx, "a.B", "C", Bytes::new()).await
+}
+
+/// What must not hang.
+async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(Duration::from_secs(20), work).await;
+    outcome.expect("it hangs")
+}
+
+/// Whoever waits in another runtime learns that nobody drives the connection any more.
+#[test]
+fn a_connection_ends_with_the_runtime_that_drives_it() {
+    let end = |driving: Runtime, end: fn(Runtime)| {
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let (here, _there) = tokio::io::duplex(1000);
+        let entered = driving.enter();
+        let client = Client::builder()
+            .on_close(move |error: &Error| tell.lock().unwrap().send(error.clone()).unwrap())
+            .over(here);
+        drop(entered);
+        let ctx = Context::new();
+        runtime().block_on(async {
+            let replies = client.server_streaming(Raw, &ctx, "a.B", "C", Bytes::new());
+            let mut replies: Streaming<Bytes> = replies.await.unwrap();
+            let waiting = async {
+                let waiting =
+                    async { tokio::join!(call(&client), replies.message(), client.closed()) };
+                let (reply, message, closed) = patiently(waiting).await;
+                [reply.unwrap_err(), message.unwrap_err(), closed]
+            };
+            let goes = async {
+                // They wait by then.
+                tokio::task::yield_now().await;
+                std::thread::spawn(move || end(driving)).join().unwrap();
+            };
+            let (errors, ()) = tokio::join!(waiting, goes);
+            for error in errors {
+                assert!(
+                    error.is_closed() && error.to_string().contains("task"),
+                    "{error}"
+                );
+            }
+            assert!(patiently(call(&client)).await.unwrap_err().is_closed());
+        });
+        let error = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(error.is_closed(), "{error}");
+        drop(client);
+        assert!(told.recv().is_err(), "it is told once");
+    };
+    end(runtime(), drop);
+    end(runtime_of_threads(), drop);
+    end(runtime(), Runtime::shutdown_background);
+    end(runtime_of_threads(), Runtime::shutdown_background);
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_connections_whose_runtime_has_gone() {
+    for driving in [runtime(), runtime_of_threads()] {
+        let server = Server::builder().service(Never).build().unwrap();
+        let (here, there) = tokio::io::duplex(1000);
+        let serves = server.clone();
+        driving.spawn(async move { serves.serve_connection(there).await });
+        let entered = driving.enter();
+        let client = Client::new(here);
+        drop(entered);
+        let calls = client.clone();
+        driving.spawn(async move { call(&calls).await });
+        driving.block_on(async {
+            while !format!("{server:?}").contains("connections: 1") {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(driving);
+        runtime().block_on(async {
+            patiently(server.shutdown(Duration::MAX)).await;
+            assert!(patiently(call(&client)).await.unwrap_err().is_closed());
+        });
+    }
+}
