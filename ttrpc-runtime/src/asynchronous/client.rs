@@ -54,8 +54,15 @@ impl Client {
     /// Connects to a server: to `unix:///path`, `unix://@abstract`,
     /// `vsock://context-id:port` or an [`Address`].
     ///
+    /// A server that others wait for already may have no room for one more. That is waited for,
+    /// however long it takes; dropping the future gives it up.
+    ///
     /// # Errors
     /// The address is none, or nobody listens there.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, or in one without I/O (`enable_io`); where it has to wait, also
+    /// in one without timers (`enable_time`).
     pub async fn connect<A>(address: A) -> Result<Self>
     where
         A: TryInto<Address>,
@@ -194,8 +201,15 @@ impl ClientBuilder {
     /// Connects to a server: to `unix:///path`, `unix://@abstract`,
     /// `vsock://context-id:port` or an [`Address`].
     ///
+    /// A server that others wait for already may have no room for one more. That is waited for,
+    /// however long it takes; dropping the future gives it up.
+    ///
     /// # Errors
     /// The address is none, or nobody listens there.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, or in one without I/O (`enable_io`); where it has to wait, also
+    /// in one without timers (`enable_time`).
     pub async fn connect<A>(self, address: A) -> Result<Client>
     where
         A: TryInto<Address>,

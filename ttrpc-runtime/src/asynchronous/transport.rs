@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::{SockAddr, SockRef};
 use tokio::io::Interest;
@@ -50,16 +51,27 @@ pub(super) async fn connect(address: &Address) -> Result<(Socket<Arc<OwnedFd>>, 
     connected.map_err(|error| explain(error, "connect to", address))
 }
 
-/// Connects a socket: a Unix one at once, others in a while.
+/// How long to wait until a server may have room for one more that waits to be accepted, at first
+/// and at most. The system does not tell of it.
+const ROOM: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// Connects a socket: a Unix one as soon as its server has room, others in a while.
 async fn connect_to(socket: socket2::Socket, at: &SockAddr) -> io::Result<OwnedFd> {
     socket.set_nonblocking(true)?;
-    let outcome = socket.connect(at);
-    let stream = OwnedFd::from(socket);
-    match outcome {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        outcome => return outcome.map(|()| stream),
+    let mut pause = ROOM.0;
+    loop {
+        match socket.connect(at) {
+            Ok(()) => return Ok(socket.into()),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause).await;
+                pause = ROOM.1.min(2 * pause);
+            }
+            Err(error) => return Err(error),
+        }
     }
-    let connecting = register(stream, Interest::WRITABLE)?;
+    let connecting = register(OwnedFd::from(socket), Interest::WRITABLE)?;
     drop(connecting.writable().await?);
     let stream = connecting.into_inner();
     match SockRef::from(&stream).take_error()? {
@@ -71,6 +83,7 @@ async fn connect_to(socket: socket2::Socket, at: &SockAddr) -> io::Result<OwnedF
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+    use std::pin::pin;
 
     use socket2::{Domain, Type};
 
@@ -89,5 +102,30 @@ mod tests {
         drop((stream, listener));
         let error = connect(&at).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// It has as much room as there are connections that nobody has accepted yet.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_server_without_room_for_one_more_is_waited_for() {
+        let path = std::env::temp_dir().join(format!("ttrpc-room-{}.sock", std::process::id()));
+        let address = Address::from(&path);
+        let (listener, at) = socket_for(&address).unwrap();
+        listener.bind(&at).unwrap();
+        listener.listen(1).unwrap();
+        let fill = || {
+            let (socket, at) = socket_for(&address).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket.connect(&at).map(|()| socket)
+        };
+        let first: Vec<_> = std::iter::from_fn(|| fill().ok()).collect();
+        let mut connecting = pin!(connect(&address));
+        let while_full = tokio::time::timeout(Duration::from_millis(20), connecting.as_mut());
+        assert!(while_full.await.is_err());
+        for _ in first {
+            listener.accept().unwrap();
+        }
+        let connected = tokio::time::timeout(Duration::from_secs(20), connecting).await;
+        connected.expect("it waits for ever").unwrap();
+        std::fs::remove_file(&path).unwrap();
     }
 }
