@@ -8,12 +8,15 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::{Arc, Barrier};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, ReadBuf,
+};
+use tokio::sync::oneshot;
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Call, Client, Context, Listener, Reply, Result, Server, Service};
 
@@ -135,6 +138,87 @@ async fn a_shutdown_waits_until_a_stream_has_passed_on_its_buffer() {
     assert!(reply.len() > 1000, "{}", reply.len());
     patiently(shutdown).await.unwrap();
     patiently(serving).await.unwrap().unwrap();
+}
+
+/// A stream that tells how it was ended: with what had been written before.
+struct Orderly {
+    io: DuplexStream,
+    written: usize,
+    flushed: usize,
+    told: Option<oneshot::Sender<(usize, usize)>>,
+}
+
+impl Orderly {
+    fn new(io: DuplexStream) -> (Self, oneshot::Receiver<(usize, usize)>) {
+        let (tell, told) = oneshot::channel();
+        let orderly = Self {
+            io,
+            written: 0,
+            flushed: 0,
+            told: Some(tell),
+        };
+        (orderly, told)
+    }
+}
+
+impl AsyncRead for Orderly {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Orderly {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.written += written;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.flushed = self.written;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Has something to say that nobody takes.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        let flushed = (self.written, self.flushed);
+        self.told.take().unwrap().send(flushed).unwrap();
+        Poll::Pending
+    }
+}
+
+/// As TLS does, which else takes the end for an attack. What nobody reads is not waited for.
+#[tokio::test]
+async fn streams_are_shut_down_in_order() {
+    for closes in [true, false] {
+        let (here, there) = tokio::io::duplex(1000);
+        let (here, client_end) = Orderly::new(here);
+        let (there, server_end) = Orderly::new(there);
+        let server = server(1000);
+        let serves = server.clone();
+        let serving = tokio::spawn(async move { serves.serve_connection(there).await });
+        let client = Client::new(here);
+        patiently(call(&client, &Context::new())).await.unwrap();
+        if closes {
+            drop(client);
+        } else {
+            patiently(server.shutdown(Duration::MAX)).await;
+        }
+        for end in [client_end, server_end] {
+            let (written, flushed) = patiently(end).await.unwrap();
+            assert!(written > 1000);
+            assert_eq!(flushed, written);
+        }
+        patiently(serving).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -71,7 +71,8 @@ impl Client {
         Self::builder().connect(address).await
     }
 
-    /// Makes calls over `io`, a connection of any kind.
+    /// Makes calls over `io`, a connection of any kind. In the end that is shut down, with all that
+    /// was written passed on; what its shutdown would have to wait for is left out.
     ///
     /// # Panics
     /// Outside of a tokio runtime: a task is spawned that drives the connection.
@@ -241,7 +242,8 @@ impl ClientBuilder {
         Ok(Client { calls })
     }
 
-    /// Makes calls over `io`, a connection of any kind.
+    /// Makes calls over `io`, a connection of any kind. In the end that is shut down, with all that
+    /// was written passed on; what its shutdown would have to wait for is left out.
     ///
     /// # Panics
     /// Outside of a tokio runtime: a task is spawned that drives the connection.

@@ -436,6 +436,9 @@ where
             }
             let _ = poll_write(io, output, cx);
         }
+        // A stream such as TLS tells its peer that this is the end. What it can't say at once is
+        // not waited for: the peer may not read.
+        let _ = Pin::new(&mut this.io).poll_shutdown(cx);
         this.connection.fail(error);
         // Those whom something had come for before that.
         this.woken.run(&this.connection.news);

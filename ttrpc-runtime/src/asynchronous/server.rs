@@ -144,7 +144,9 @@ impl Server {
         }
     }
 
-    /// Serves one connection of any kind until it ends. Dropping the future ends it.
+    /// Serves one connection of any kind until it ends. Dropping the future ends it. In the end
+    /// `io` is shut down, with all that was written passed on; what its shutdown would have to wait
+    /// for is left out.
     ///
     /// # Errors
     /// It ended otherwise than by the peer's or this server's closing it.

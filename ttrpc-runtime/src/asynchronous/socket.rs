@@ -12,7 +12,6 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
@@ -139,8 +138,8 @@ impl<S: Stream> AsyncWrite for Socket<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// It is dropped next, which tells the peer as well.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = SockRef::from(self.fd()?.get_ref());
-        Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
+        Poll::Ready(Ok(()))
     }
 }
