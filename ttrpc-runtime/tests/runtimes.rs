@@ -3,13 +3,18 @@
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::sync::{Mutex, mpsc};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use ttrpc_runtime::codec::Raw;
-use ttrpc_runtime::{Call, Client, Context, Error, Reply, Result, Server, Service, Streaming};
+use ttrpc_runtime::{
+    Call, Client, Context, Error, Reply, Result, Sender, Server, Service, Streaming,
+};
 
 /// Answers never.
 struct Never;
@@ -38,6 +43,40 @@ fn runtime_of_threads() -> Runtime {
 async fn call(client: &Client) -> Result<Bytes> {
     let ctx = Context::new();
     client.unary(Raw, &ctx, "a.B", "C", Bytes::new()).await
+}
+
+struct Chat;
+
+impl Service for Chat {
+    fn name(&self) -> &'static str {
+        "a.B"
+    }
+
+    fn call(&self, call: Call) -> Reply {
+        call.bidi_streaming(Raw, async |_, requests: Streaming<Bytes>| Ok(requests))
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits as a thread that is in no runtime.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = TaskContext::from_waker(&waker);
+    let mut work = pin!(work);
+    loop {
+        if let Poll::Ready(output) = work.as_mut().poll(&mut cx) {
+            return output;
+        }
+        thread::park_timeout(Duration::from_secs(20));
+    }
 }
 
 /// What must not hang.
@@ -71,7 +110,7 @@ fn a_connection_ends_with_the_runtime_that_drives_it() {
             let goes = async {
                 // They wait by then.
                 tokio::task::yield_now().await;
-                std::thread::spawn(move || end(driving)).join().unwrap();
+                thread::spawn(move || end(driving)).join().unwrap();
             };
             let (errors, ()) = tokio::join!(waiting, goes);
             for error in errors {
@@ -116,4 +155,43 @@ fn a_shutdown_does_not_wait_for_connections_whose_runtime_has_gone() {
             assert!(patiently(call(&client)).await.unwrap_err().is_closed());
         });
     }
+}
+
+/// What sends requests runs where the connection does: a caller may be in no runtime, or in one that
+/// goes before the call has ended.
+#[test]
+fn calls_are_made_outside_of_runtimes() {
+    let driving = runtime_of_threads();
+    let entered = driving.enter();
+    let (here, there) = tokio::io::duplex(1000);
+    let server = Server::builder().service(Chat).build().unwrap();
+    driving.spawn(async move { server.serve_connection(there).await });
+    let client = Client::new(here);
+    drop(entered);
+    let chat = async || {
+        let (sender, inner) = Streaming::channel(1);
+        let requests = Streaming::produce(async move |out| {
+            let mut inner = inner;
+            while let Some(message) = inner.message().await? {
+                out.send(message).await?;
+            }
+            Ok(())
+        });
+        let ctx = Context::new();
+        let replies = client.bidi_streaming(Raw, &ctx, "a.B", "Chat", requests);
+        let replies: Streaming<Bytes> = replies.await.unwrap();
+        (sender, replies)
+    };
+    let message = Bytes::from_static(b"x");
+    let talk = async |(sender, mut replies): (Sender<Bytes>, Streaming<Bytes>)| {
+        sender.send(message.clone()).await.unwrap();
+        assert_eq!(replies.message().await.unwrap(), Some(message.clone()));
+        drop(sender);
+        assert_eq!(replies.message().await.unwrap(), None);
+    };
+    block_on(async { talk(chat().await).await });
+    let other = runtime();
+    let begun = other.block_on(chat());
+    drop(other);
+    runtime().block_on(patiently(talk(begun)));
 }

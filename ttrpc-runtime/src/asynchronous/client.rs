@@ -35,7 +35,9 @@ use crate::streaming::Streaming;
 /// # Ok(()) }
 /// ```
 ///
-/// A call with a deadline takes a runtime with timers (`enable_time`).
+/// Calls may be made from anywhere, also outside of a runtime. The one that the connection was made
+/// in drives it, and sends what streams of requests have; calls with deadlines take one with timers
+/// (`enable_time`). Once it has gone, the connection has ended.
 ///
 /// Dropping the future of a call gives the call up: nothing of it is left here. The
 /// server is told only where [`ClientBuilder::send_cancel`] says so, because the protocol
@@ -210,7 +212,8 @@ impl ClientBuilder {
     ///
     /// # Panics
     /// Outside of a tokio runtime, or in one without I/O (`enable_io`); where it has to wait, also
-    /// in one without timers (`enable_time`).
+    /// in one without timers (`enable_time`). With [`reconnect`](Self::reconnect), so does a call that
+    /// has to connect again.
     pub async fn connect<A>(self, address: A) -> Result<Client>
     where
         A: TryInto<Address>,

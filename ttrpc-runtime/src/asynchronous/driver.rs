@@ -44,6 +44,9 @@ const MORE_CALLS: usize = 7;
 pub(crate) struct Connection<E> {
     shared: Mutex<Shared<E>>,
     news: News,
+    /// Where it is driven. What it spawns goes there, too: who calls may be in no runtime, or in one
+    /// that goes before the call is over.
+    runtime: Handle,
 }
 
 struct Shared<E> {
@@ -85,7 +88,8 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
 }
 
 impl<E: Endpoint<Slot = Slot>> Connection<E> {
-    /// A connection, to whose socket callers may write themselves if it is given.
+    /// A connection that is driven in this runtime, to whose socket callers may write themselves if
+    /// it is given.
     pub(crate) fn new(endpoint: E, socket: Option<Arc<OwnedFd>>) -> Arc<Self> {
         let left = Output::default();
         Arc::new(Self {
@@ -96,6 +100,7 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
                 direct: socket.map(|socket| Box::new(Direct { socket, left })),
             }),
             news: News::default(),
+            runtime: Handle::current(),
         })
     }
 
@@ -171,7 +176,7 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
 impl<E: Endpoint<Slot = Slot> + Send + 'static> Connection<E> {
     /// Runs something on a task of its own from the beginning.
     pub(crate) fn spawn_at_once(&self, id: StreamId, work: BoxFuture<()>) {
-        let task = Work::Task(tokio::spawn(work).abort_handle());
+        let task = Work::Task(self.runtime.spawn(work).abort_handle());
         let late = self.with_state(Flush::No, |state| {
             if state.endpoint.check_sending(id).is_err() {
                 // The call is over already, and with it the task.
@@ -223,13 +228,12 @@ where
 {
     pub(crate) fn new(connection: Arc<Connection<E>>, io: T, dispatch: D) -> Self {
         Self {
+            several_threads: connection.runtime.runtime_flavor() == RuntimeFlavor::MultiThread,
             connection,
             io,
             dispatch,
             output: Output::default(),
             unflushed: false,
-            several_threads: Handle::try_current()
-                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread),
             let_others_run: false,
             timer: None,
             woken: Woken::default(),

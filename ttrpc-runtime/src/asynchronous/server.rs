@@ -108,8 +108,8 @@ impl Server {
     /// The listener can't be accepted from at all.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, or in one without timers (`enable_time`): clients may have
-    /// deadlines.
+    /// Outside of a tokio runtime, or in one without I/O (`enable_io`) or timers (`enable_time`):
+    /// clients may have deadlines.
     pub async fn serve<L>(&self, listener: L) -> Result<()>
     where
         L: TryInto<Listener>,
@@ -152,7 +152,7 @@ impl Server {
     /// It ended otherwise than by the peer's or this server's closing it.
     ///
     /// # Panics
-    /// As [`serve`](Self::serve).
+    /// As [`serve`](Self::serve), but I/O is up to `io`.
     pub async fn serve_connection(
         &self,
         io: impl AsyncRead + AsyncWrite + Send + Unpin,
@@ -191,6 +191,10 @@ impl Server {
     /// Stops gracefully: accepts no more connections, refuses new calls with
     /// UNAVAILABLE, and waits until those that run have ended, for `timeout` at most;
     /// then it ends what is left. Returns once every connection is closed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, or in one without timers (`enable_time`). Otherwise it may be
+    /// another one than that which serves.
     pub async fn shutdown(&self, timeout: Duration) {
         self.serving.shut_down();
         let ended = self.serving.none_left();
