@@ -216,15 +216,16 @@ impl Call {
     }
 }
 
-/// A call that is being answered; a handler that panics fails that call alone.
-pub(crate) struct Running(BoxFuture<()>);
+/// A call that is being answered, until it is; a handler that panics fails that call alone, also
+/// where it does when it is dropped.
+pub(crate) struct Running(Option<BoxFuture<()>>);
 
 impl Running {
     /// Gives the call to the service; `None` where it is answered already.
     pub(crate) fn start(service: &dyn Service, call: Call) -> Option<Self> {
         // Where it panics, what is left of the call has answered it.
         let reply = catch_unwind(AssertUnwindSafe(|| service.call(call))).ok()?;
-        reply.0.map(Self)
+        reply.0.map(|work| Self(Some(work)))
     }
 
     /// Answers the call with what `work` comes to.
@@ -232,16 +233,14 @@ impl Running {
         work: impl Future<Output = Result<Body>> + Send + 'static,
         responder: WireResponder,
     ) -> Self {
-        Self(Box::pin(async move { responder.answer(work.await).await }))
+        Self(Some(Box::pin(async move {
+            responder.answer(work.await).await
+        })))
     }
-}
 
-#[cfg(feature = "blocking")]
-impl Running {
-    /// Drops a call that is over by now; also what it has may panic.
     #[cold]
-    pub(crate) fn give_up(self) {
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+    fn give_up(work: BoxFuture<()>) {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
     }
 }
 
@@ -249,6 +248,22 @@ impl Future for Running {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))).unwrap_or(Poll::Ready(()))
+        let work = &mut self.0;
+        let poll = || {
+            let polled = work.as_mut().map_or(Poll::Ready(()), |w| w.as_mut().poll(cx));
+            if polled.is_ready() {
+                *work = None;
+            }
+            polled
+        };
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take() {
+            Self::give_up(work);
+        }
     }
 }

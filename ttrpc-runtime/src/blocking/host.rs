@@ -122,7 +122,7 @@ impl Host for Home {
         // code for long waits for its turn.
         if let Some(running) = connection.start(call) {
             let Some(open) = connection.waits_for_thread(id) else {
-                return running.give_up();
+                return;
             };
             self.hub.pool.clear_away();
             let job = Job::Run(Arc::clone(connection), id, Box::new(running), open);
@@ -216,7 +216,7 @@ impl Connection<Home> {
         };
         if !is_open {
             // Its time was up before its turn had come.
-            return running.give_up();
+            return;
         }
         session::enter(self, 0);
         worker.enter_handler();

@@ -234,11 +234,7 @@ impl Pool {
     /// connection.
     pub(super) fn clear_away(&self) {
         let over = self.jobs().take_over();
-        for job in over {
-            if let Job::Run(_, _, running, _) = job {
-                running.give_up();
-            }
-        }
+        drop(over);
     }
 
     /// Starts one more thread, if there may be one and the system has one.
