@@ -51,6 +51,9 @@ impl Client {
     /// Connects to a server: to `unix:///path`, `unix://@abstract`,
     /// `vsock://context-id:port` or an [`Address`].
     ///
+    /// A server that others wait for already may have no room for one more. That is waited for,
+    /// however long it takes.
+    ///
     /// # Errors
     /// The address is none, or nobody listens there.
     pub fn connect<A>(address: A) -> Result<Self>
@@ -206,6 +209,9 @@ impl ClientBuilder {
     /// Connects to a server: to `unix:///path`, `unix://@abstract`,
     /// `vsock://context-id:port` or an [`Address`].
     ///
+    /// A server that others wait for already may have no room for one more. That is waited for,
+    /// however long it takes.
+    ///
     /// # Errors
     /// The address is none, or nobody listens there.
     pub fn connect<A>(self, address: A) -> Result<Client>
@@ -257,12 +263,18 @@ const LEAST: Duration = Duration::from_micros(1);
 fn connect(address: &Address, deadline: Option<Instant>) -> Result<OwnedFd> {
     let connected = socket_for(address).and_then(|(socket, at)| {
         loop {
-            if let Some(deadline) = deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
-                // No time at all would be no limit.
-                socket.set_write_timeout(Some(left.max(LEAST)))?;
-            }
-            match socket.connect(&at) {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let outcome = match (left, address) {
+                (None, _) => socket.connect(&at),
+                // It keeps to a time of its own, and to none that the socket has.
+                (Some(left), Address::Vsock { .. }) => socket.connect_timeout(&at, left),
+                (Some(left), _) => {
+                    // No time at all would be no limit.
+                    socket.set_write_timeout(Some(left.max(LEAST)))?;
+                    socket.connect(&at)
+                }
+            };
+            match outcome {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => return outcome.map(|()| socket.into()),
             }
@@ -270,6 +282,8 @@ fn connect(address: &Address, deadline: Option<Instant>) -> Result<OwnedFd> {
     });
     connected.map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock if deadline.is_some() => Error::timeout(),
+        // And not what the system had no answer to.
+        io::ErrorKind::TimedOut if error.raw_os_error().is_none() => Error::timeout(),
         _ => explain(error, "connect to", address),
     })
 }
@@ -314,5 +328,24 @@ impl Host for Alone {
             let (on_close, error) = (Arc::clone(on_close), error.clone());
             park::later(Box::new(move || on_close(&error)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that does not answer is waited for no longer, by the system two seconds.
+    #[test]
+    fn vsock_is_connected_to_in_time() {
+        let nobody = Address::Vsock { cid: 1, port: 9 };
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let error = connect(&nobody, Some(deadline)).unwrap_err();
+        // Where there is no such machine, the system says so at once.
+        let text = error.to_string();
+        assert!(
+            error.is_timeout() != text.contains("can't connect"),
+            "{text}"
+        );
     }
 }
