@@ -7,7 +7,7 @@ mod settings;
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{self, Waker};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use self::call::{OpenCall, Opened};
 #[cfg(feature = "blocking")]
 pub(crate) use self::pending::Pending;
 pub(crate) use self::settings::{OnClose, Settings, client_options};
+use crate::cancel::until;
 use crate::codec::{Codec, Encoded, Payload, Raw, to_bytes};
 use crate::connection::{Asks, BoxFuture, ended};
 use crate::context::Context;
@@ -285,7 +286,7 @@ impl Calls {
             Link::Fixed(connection) => Ok(Cow::Borrowed(connection)),
             Link::Again(connect, current) => {
                 let deadline = || self.inner.settings.apply(ctx).deadline();
-                let connection = reconnected(connect, current, deadline).await;
+                let connection = reconnected(connect, current, ctx, deadline).await;
                 connection.map(Cow::Owned)
             }
         }
@@ -338,6 +339,7 @@ impl Calls {
 async fn reconnected(
     connect: &Connect,
     current: &Mutex<OpenConnection>,
+    ctx: &Context,
     deadline: impl Fn() -> Option<Instant>,
 ) -> Result<OpenConnection> {
     let lock = || current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -345,7 +347,13 @@ async fn reconnected(
     if !connection.asks().has_ended() {
         return Ok(connection);
     }
-    let fresh = connect(deadline()).await?;
+    let connecting = connect(deadline());
+    let fresh = match ctx.watch() {
+        None => connecting.await?,
+        Some(cancelled) => until(pin!(cancelled), connecting)
+            .await
+            .unwrap_or_else(|| Err(Error::cancelled()))?,
+    };
     let mut current = lock();
     if current.asks().ended().is_some() {
         *current = fresh;

@@ -1,7 +1,7 @@
 //! The cancellation behind a `Context`.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -116,4 +116,17 @@ impl Drop for Cancelled {
     fn drop(&mut self) {
         self.deregister();
     }
+}
+
+/// The output of `future`, unless `end` comes first.
+pub(crate) async fn until<T>(
+    mut end: Pin<&mut impl Future<Output = ()>>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => future.as_mut().poll(cx).map(Some),
+    })
+    .await
 }

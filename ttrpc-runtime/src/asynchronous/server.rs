@@ -4,14 +4,14 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::driver::{Connection, Dispatch, Driver};
 use super::transport;
-use crate::cancel::Cancelled;
+use crate::cancel::{Cancelled, until};
 use crate::connection::{Answers, Slot};
 use crate::context::Connected;
 use crate::error::{Error, Result};
@@ -254,17 +254,4 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
             connection.spawn_at_once(id, Box::pin(running));
         }
     }
-}
-
-/// The output of `future`, unless `end` comes first.
-async fn until<T>(
-    mut end: Pin<&mut impl Future<Output = ()>>,
-    future: impl Future<Output = T>,
-) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match end.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => future.as_mut().poll(cx).map(Some),
-    })
-    .await
 }

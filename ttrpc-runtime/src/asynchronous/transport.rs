@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockAddr, SockRef};
@@ -25,7 +25,7 @@ pub(super) fn listen(listener: socket2::Socket) -> io::Result<AsyncFd<OwnedFd>> 
 /// Accepts a connection.
 pub(super) fn poll_accept(
     listener: &AsyncFd<OwnedFd>,
-    cx: &mut Context<'_>,
+    cx: &mut task::Context<'_>,
 ) -> Poll<io::Result<(Socket, Option<Peer>)>> {
     let (stream, _) = loop {
         let mut ready = ready!(listener.poll_read_ready(cx))?;
@@ -85,9 +85,12 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
     use std::pin::pin;
 
+    use bytes::Bytes;
     use socket2::{Domain, Type};
 
     use super::*;
+    use crate::codec::Raw;
+    use crate::{Client, Context};
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_takes_a_while_to_connect_is_waited_for() {
@@ -104,28 +107,76 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
-    /// It has as much room as there are connections that nobody has accepted yet.
+    /// A listener whose queue is soon full, and what fills that.
+    struct Full {
+        address: Address,
+        listener: socket2::Socket,
+        queue: Vec<socket2::Socket>,
+    }
+
+    impl Full {
+        fn listen(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("ttrpc-{name}-{}.sock", std::process::id()));
+            let address = Address::from(&path);
+            let (listener, at) = socket_for(&address).unwrap();
+            listener.bind(&at).unwrap();
+            listener.listen(1).unwrap();
+            Self {
+                address,
+                listener,
+                queue: Vec::new(),
+            }
+        }
+
+        fn fill(&mut self) {
+            let connect = || {
+                let (socket, at) = socket_for(&self.address).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket.connect(&at).ok().map(|()| socket)
+            };
+            self.queue = std::iter::from_fn(connect).collect();
+        }
+    }
+
+    impl Drop for Full {
+        fn drop(&mut self) {
+            if let Address::Path(path) = &self.address {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn a_server_without_room_for_one_more_is_waited_for() {
-        let path = std::env::temp_dir().join(format!("ttrpc-room-{}.sock", std::process::id()));
-        let address = Address::from(&path);
-        let (listener, at) = socket_for(&address).unwrap();
-        listener.bind(&at).unwrap();
-        listener.listen(1).unwrap();
-        let fill = || {
-            let (socket, at) = socket_for(&address).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            socket.connect(&at).map(|()| socket)
-        };
-        let first: Vec<_> = std::iter::from_fn(|| fill().ok()).collect();
-        let mut connecting = pin!(connect(&address));
+        let mut full = Full::listen("room");
+        full.fill();
+        let mut connecting = pin!(connect(&full.address));
         let while_full = tokio::time::timeout(Duration::from_millis(20), connecting.as_mut());
         assert!(while_full.await.is_err());
-        for _ in first {
-            listener.accept().unwrap();
+        for _ in &full.queue {
+            full.listener.accept().unwrap();
         }
         let connected = tokio::time::timeout(Duration::from_secs(20), connecting).await;
         connected.expect("it waits for ever").unwrap();
-        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// It waits for nothing of the call yet.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_call_that_connects_again_is_cancelled() {
+        let mut full = Full::listen("again");
+        let builder = Client::builder().reconnect(true);
+        let client = builder.connect(full.address.clone()).await.unwrap();
+        drop(full.listener.accept().unwrap());
+        client.closed().await;
+        full.fill();
+        let (ctx, canceller) = Context::new().with_cancel();
+        let call = client.unary(Raw, &ctx, "a.B", "C", Bytes::new());
+        let mut call = pin!(tokio::time::timeout(Duration::from_secs(20), call));
+        let while_full = tokio::time::timeout(Duration::from_millis(20), call.as_mut());
+        assert!(while_full.await.is_err());
+        canceller.cancel();
+        let outcome: Result<Bytes> = call.await.expect("it waits for ever");
+        assert!(outcome.unwrap_err().is_cancelled());
     }
 }
