@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{SockAddr, Socket, Type};
@@ -29,7 +29,9 @@ impl Listener {
     /// Listens at `unix:///path`, `unix://@abstract`, `vsock://-1:port` or an [`Address`].
     ///
     /// The file of a socket that nobody listens on any more is replaced; it is what a
-    /// server leaves behind that was killed.
+    /// server leaves behind that was killed. Two servers that replace one at the same instant may
+    /// both succeed, and then one of them is not reached: let whatever starts them see to it that
+    /// there is one for each path.
     ///
     /// # Errors
     /// The address is none, it is in use, or the system does not permit it.
@@ -106,8 +108,14 @@ fn stale_file(address: &Address) -> Option<&PathBuf> {
         return None;
     };
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let connect = || {
+        let (socket, at) = socket_for(address)?;
+        // A server that has no room for one more is one.
+        socket.set_nonblocking(true)?;
+        socket.connect(&at)
+    };
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    (is_socket && UnixStream::connect(path).is_err_and(refused)).then_some(path)
+    (is_socket && connect().is_err_and(refused)).then_some(path)
 }
 
 fn listen(address: &Address) -> io::Result<Socket> {
@@ -140,4 +148,62 @@ pub(crate) fn socket_for(address: &Address) -> io::Result<(Socket, SockAddr)> {
 
 pub(crate) fn explain(error: io::Error, what: &str, address: &Address) -> Error {
     io::Error::new(error.kind(), format!("can't {what} {address}: {error}")).into()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A listener whose queue is soon full, and what fills that.
+    pub(crate) struct Full {
+        pub(crate) address: Address,
+        pub(crate) listener: Socket,
+        pub(crate) queue: Vec<Socket>,
+    }
+
+    impl Full {
+        pub(crate) fn listen(name: &str) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("ttrpc-{name}-{}.sock", std::process::id()));
+            let address = Address::from(&path);
+            let (listener, at) = socket_for(&address).unwrap();
+            listener.bind(&at).unwrap();
+            listener.listen(1).unwrap();
+            Self {
+                address,
+                listener,
+                queue: Vec::new(),
+            }
+        }
+
+        pub(crate) fn fill(&mut self) {
+            let connect = || {
+                let (socket, at) = socket_for(&self.address).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket.connect(&at).ok().map(|()| socket)
+            };
+            self.queue = std::iter::from_fn(connect).collect();
+        }
+    }
+
+    impl Drop for Full {
+        fn drop(&mut self) {
+            if let Address::Path(path) = &self.address {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    /// Whoever asks whether somebody listens does not wait until he is listened to.
+    #[test]
+    fn an_address_is_in_use_however_busy_its_server_is() {
+        let mut full = Full::listen("busy");
+        full.fill();
+        let address = full.address.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(Listener::bind(address)));
+        let bound = told.recv_timeout(std::time::Duration::from_secs(20));
+        let error = bound.expect("it waits for ever").unwrap_err().to_string();
+        assert!(error.contains("in use"), "{error}");
+    }
 }

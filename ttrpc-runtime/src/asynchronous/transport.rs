@@ -90,6 +90,7 @@ mod tests {
 
     use super::*;
     use crate::codec::Raw;
+    use crate::transport::tests::Full;
     use crate::{Client, Context};
 
     #[tokio::test(flavor = "current_thread")]
@@ -105,46 +106,6 @@ mod tests {
         drop((stream, listener));
         let error = connect(&at).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    }
-
-    /// A listener whose queue is soon full, and what fills that.
-    struct Full {
-        address: Address,
-        listener: socket2::Socket,
-        queue: Vec<socket2::Socket>,
-    }
-
-    impl Full {
-        fn listen(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("ttrpc-{name}-{}.sock", std::process::id()));
-            let address = Address::from(&path);
-            let (listener, at) = socket_for(&address).unwrap();
-            listener.bind(&at).unwrap();
-            listener.listen(1).unwrap();
-            Self {
-                address,
-                listener,
-                queue: Vec::new(),
-            }
-        }
-
-        fn fill(&mut self) {
-            let connect = || {
-                let (socket, at) = socket_for(&self.address).unwrap();
-                socket.set_nonblocking(true).unwrap();
-                socket.connect(&at).ok().map(|()| socket)
-            };
-            self.queue = std::iter::from_fn(connect).collect();
-        }
-    }
-
-    impl Drop for Full {
-        fn drop(&mut self) {
-            if let Address::Path(path) = &self.address {
-                std::fs::remove_file(path).unwrap();
-            }
-        }
     }
 
     #[tokio::test(flavor = "current_thread")]
