@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,19 @@ pub struct Listener {
 
 /// A socket's file, which is removed in the end.
 #[derive(Debug)]
-pub(crate) struct File(PathBuf);
+pub(crate) struct File {
+    path: PathBuf,
+    /// What tells it from one that another server has put there instead.
+    id: Option<FileId>,
+}
+
+/// The device of a file and its number there, which is no other's as long as its socket is open.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    let file = std::fs::symlink_metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
+}
 
 impl Listener {
     /// Listens at `unix:///path`, `unix://@abstract`, `vsock://-1:port` or an [`Address`].
@@ -51,7 +64,10 @@ impl Listener {
         .and_then(Self::non_blocking)
         .map_err(|error| explain(error, "listen at", &address))?;
         let file = match address {
-            Address::Path(path) => Some(File(path)),
+            Address::Path(path) => Some(File {
+                id: file_id(&path),
+                path,
+            }),
             _ => None,
         };
         Ok(Self { socket, file })
@@ -95,15 +111,15 @@ impl TryFrom<tokio::net::UnixListener> for Listener {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // If somebody has removed it already, all the better.
-        let _ = std::fs::remove_file(&self.0);
+        if file_id(&self.path) == self.id {
+            // If somebody has removed it already, all the better.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 /// The file of the address, if it is a socket's that nobody listens on.
 fn stale_file(address: &Address) -> Option<&PathBuf> {
-    use std::os::unix::fs::FileTypeExt;
-
     let Address::Path(path) = address else {
         return None;
     };
@@ -205,5 +221,18 @@ pub(crate) mod tests {
         let bound = told.recv_timeout(std::time::Duration::from_secs(20));
         let error = bound.expect("it waits for ever").unwrap_err().to_string();
         assert!(error.contains("in use"), "{error}");
+    }
+
+    /// It may have been removed, and another server have put its own there.
+    #[test]
+    fn a_listener_removes_its_own_file_alone() {
+        let path = std::env::temp_dir().join(format!("ttrpc-own-{}.sock", std::process::id()));
+        let first = Listener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let second = Listener::bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+        assert!(!path.exists());
     }
 }
