@@ -208,6 +208,24 @@ fn smallest_server_is_what_the_benchmark_measures() {
     assert!(bench("runner/src/pairs.rs").contains(&format!("\"{flags}\"")));
 }
 
+/// What is relative would be taken from the directory of a crate, whose README this is too.
+#[test]
+fn links_are_absolute_and_lead_to_what_is_there() {
+    const FILES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/HEAD/");
+    let readme = readme();
+    let inline = readme.split("](").skip(1).map(|rest| rest.split(')').next());
+    let below = readme.split("]: ").skip(1).map(|rest| rest.lines().next());
+    let links: Vec<&str> = inline.chain(below).flatten().collect();
+    assert!(links.iter().any(|link| link.starts_with(FILES)));
+    for link in links {
+        let is_there = match link.strip_prefix(FILES) {
+            Some(file) => repository().join(file).is_file(),
+            None => link.starts_with("https://") || link.starts_with('#'),
+        };
+        assert!(is_there, "{link}");
+    }
+}
+
 #[test]
 fn every_option_is_in_its_table() {
     let table = include_str!("../src/options/table.md");
