@@ -25,6 +25,8 @@ lint:
 	for features in "" tokio blocking protobuf prost buffa; do \
 		$(CARGO) clippy --package ttrpc-runtime --all-targets --no-default-features \
 			--features "$$features" -- -D warnings || exit 1; \
+		RUSTDOCFLAGS="-D warnings" $(CARGO) doc --package ttrpc-runtime --no-deps \
+			--no-default-features --features "$$features" || exit 1; \
 	done
 	$(CARGO) clippy --package protoc-gen-ttrpc --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features

@@ -213,7 +213,10 @@ fn smallest_server_is_what_the_benchmark_measures() {
 fn links_are_absolute_and_lead_to_what_is_there() {
     const FILES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/HEAD/");
     let readme = readme();
-    let inline = readme.split("](").skip(1).map(|rest| rest.split(')').next());
+    let inline = readme
+        .split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next());
     let below = readme.split("]: ").skip(1).map(|rest| rest.lines().next());
     let links: Vec<&str> = inline.chain(below).flatten().collect();
     assert!(links.iter().any(|link| link.starts_with(FILES)));

@@ -3,7 +3,10 @@
 //!
 //! ttrpc carries the services of .proto files over a 10-byte frame header on a Unix
 //! socket, for processes that have no memory for HTTP/2. This implementation is, on the
-//! wire, indistinguishable from `github.com/containerd/ttrpc`.
+//! wire, indistinguishable from `github.com/containerd/ttrpc`; what that is,
+//! [PROTOCOL.md](https://github.com/protoc-gen-ttrpc/protoc-gen-ttrpc/blob/HEAD/ttrpc-runtime/PROTOCOL.md)
+//! describes. The way from an empty crate to a call is in the
+//! [README](https://github.com/protoc-gen-ttrpc/protoc-gen-ttrpc#five-minutes-to-a-call).
 //!
 //! # From a service to a call
 //!
@@ -68,6 +71,17 @@
 //! `context`, `error`, `limits`, `metadata`, `peer`, `series`, `status`, `timers`; and `socket`,
 //! with what std lacks.
 
+// Where links lead without the flavour that has these names at the root.
+#![cfg_attr(
+    all(feature = "blocking", not(feature = "tokio")),
+    doc = "\n\n[`Server`]: blocking::Server\n[`Client`]: blocking::Client\n[`Streaming`]: blocking::Streaming"
+)]
+#![cfg_attr(
+    not(any(feature = "blocking", feature = "tokio")),
+    doc = "\n\n[`Server`]: #features\n[`Client`]: #features\n[`Streaming`]: #features"
+)]
+// On docs.rs, what takes a feature says so.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a flavour nobody uses what the flavours share.
 #![cfg_attr(not(all(feature = "tokio", feature = "blocking")), allow(dead_code))]
 
