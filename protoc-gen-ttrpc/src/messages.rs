@@ -261,9 +261,9 @@ fn quietly<T>(run: impl FnOnce() -> T) -> thread::Result<T> {
 }
 
 /// What is excused in messages: it is for their generator to mend.
-const ALLOW: &str = "#[allow(clippy::all, clippy::pedantic, clippy::restriction, dead_code, deprecated, missing_docs, \
-     non_camel_case_types, non_snake_case, non_upper_case_globals, trivial_casts, unused_imports, \
-     unused_mut, unused_results)]";
+const ALLOW: &str = "#[allow(clippy::all, clippy::nursery, clippy::pedantic, clippy::restriction, dead_code, deprecated, \
+     missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, trivial_casts, \
+     unnameable_types, unreachable_pub, unused_imports, unused_mut, unused_results)]";
 
 /// Takes what a generator has printed into a file that can be included as well as
 /// declared: without inner attributes, which hold for each item instead.

@@ -9,6 +9,10 @@ use crate::text;
 /// Its name.
 pub(crate) const MOD_RS: &str = "mod.rs";
 
+/// What is excused in all modules: lints that are matters of taste, or of who uses the modules.
+const ALLOW: &str = "#[allow(clippy::nursery, clippy::pedantic, let_underscore_drop, \
+     unnameable_types, unreachable_pub)]";
+
 /// A module, and those in it.
 #[derive(Default)]
 struct Node<'a> {
@@ -55,6 +59,9 @@ fn declare<'a>(
         None => format!("Packages in `{}`.", path.join(".").replace("r#", "")),
     };
     let _ = write!(text, "\n{indent}/// {docs}");
+    if depth == 0 {
+        let _ = write!(text, "\n{ALLOW}");
+    }
     // A file may be called as no module would be.
     if name.contains(|c: char| c.is_ascii_uppercase()) || name.trim_matches('_').contains("__") {
         let _ = write!(text, "\n{indent}#[allow(non_snake_case)]");

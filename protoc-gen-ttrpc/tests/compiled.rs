@@ -155,6 +155,37 @@ fn main() {
 }
 "#;
 
+const STRICT: &str = r#"//! A program whose author has asked for all the warnings that there are.
+#![forbid(unsafe_code)]
+#![deny(clippy::pedantic, clippy::nursery)]
+#![deny(
+    future_incompatible,
+    let_underscore_drop,
+    nonstandard_style,
+    rust_2018_idioms,
+    single_use_lifetimes,
+    unnameable_types,
+    unreachable_pub,
+    unused,
+)]
+
+mod protos {
+    include!("../protos/mod.rs");
+}
+
+mod by_prost {
+    include!("../by_prost/mod.rs");
+}
+
+mod by_buffa {
+    include!("../by_buffa/mod.rs");
+}
+
+fn main() {
+    println!();
+}
+"#;
+
 const SERVER: &str = r#"//! A program that only serves.
 mod protos {
     include!("../protos/mod.rs");
@@ -200,6 +231,7 @@ tokio = {{ version = "1", features = ["io-util", "macros", "rt"] }}
         ("src/lib.rs", LIBRARY),
         ("src/bin/client.rs", CLIENT),
         ("src/bin/server.rs", SERVER),
+        ("src/bin/strict.rs", STRICT),
     ];
     fs::create_dir_all(root.join("src/bin")).unwrap();
     for (name, text) in files {
