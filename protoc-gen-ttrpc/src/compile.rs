@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+use std::{fs, io};
 
 use bytes::Bytes;
 use prost::Message;
-use protobuf::Message as _;
 use protox::file::{
     ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver,
 };
@@ -87,7 +88,7 @@ impl FileResolver for Include {
 
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         self.files.open_file(name).or_else(|error| {
-            let text = std::fs::read_to_string(self.path.join(name)).ok();
+            let text = fs::read_to_string(self.path.join(name)).ok();
             match text
                 .as_deref()
                 .and_then(|text| text.strip_prefix('\u{feff}'))
@@ -121,25 +122,50 @@ fn with_protoc(
     // One that is named twice is generated once.
     let mut asked = BTreeSet::new();
     let files: Vec<PathBuf> = files.filter(|file| asked.insert(file.clone())).collect();
-    let parsed = protobuf_parse::Parser::new()
-        .protoc()
-        .protoc_path(protoc)
-        // Comments and lines, which it drops by default.
-        .protoc_extra_args(["--include_source_info"])
-        .capture_stderr()
-        .includes(&includes)
-        .inputs(&files)
-        .parse_and_typecheck()
-        .map_err(|error| Error::from(protoc_problem(protoc, &error.root_cause().to_string())))?;
-    let services = parsed.relative_paths.iter().map(|path| path.to_string());
-    let files = parsed
-        .file_descriptors
-        .iter()
-        .map(|file| file.write_to_bytes().map(Bytes::from));
-    Ok((
-        services.collect(),
-        files.collect::<Result<_, _>>().map_err(undecodable)?,
-    ))
+    let services = files.iter().map(|file| import_name(file, &includes));
+    let services = services.collect();
+
+    let directory = tempfile::tempdir().map_err(|source| Error::Io {
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let set = directory.path().join("set");
+    let mut command = Command::new(protoc);
+    command.args(["--include_imports", "--include_source_info"]);
+    command.arg("--descriptor_set_out").arg(&set);
+    for include in &includes {
+        command.arg("-I").arg(include);
+    }
+    let output = command.args(files).output();
+    let problem = match output.map(|output| (output.status.success(), output)) {
+        // Taken as bytes: what is text in it need not be UTF-8.
+        Ok((true, _)) => match fs::read(&set) {
+            Ok(set) => {
+                let set = FileSet::decode(Bytes::from(set)).map_err(undecodable)?;
+                return Ok((services, set.file));
+            }
+            Err(error) => no_protoc(protoc, error),
+        },
+        Ok((false, output)) => Problem::new(
+            "protoc refused the files",
+            format!(
+                "correct what it says:\n{}",
+                String::from_utf8_lossy(&output.stderr).trim_end()
+            ),
+        ),
+        Err(error) => no_protoc(protoc, error),
+    };
+    Err(Error::from(problem))
+}
+
+fn no_protoc(protoc: &Path, error: io::Error) -> Problem {
+    Problem::new(
+        format!(
+            "`{}` could not compile the files: {error}",
+            protoc.display()
+        ),
+        "check that it is protoc, or leave it out to use the embedded compiler",
+    )
 }
 
 /// A path without the `.` by which it may differ from the one that it is in.
@@ -167,24 +193,14 @@ fn on_disk(name: impl AsRef<Path>, includes: &[PathBuf]) -> Option<PathBuf> {
     paths.find(|path| path.is_file())
 }
 
-fn protoc_problem(protoc: &Path, message: &str) -> Problem {
-    // What protoc has printed comes as a Rust literal at the end of the message.
-    let printed = message
-        .split_once("stderr: ")
-        .and_then(|(_, literal)| syn::parse_str::<syn::LitStr>(literal).ok());
-    match printed {
-        Some(printed) => Problem::new(
-            "protoc refused the files",
-            format!("correct what it says:\n{}", printed.value().trim_end()),
-        ),
-        None => Problem::new(
-            format!(
-                "`{}` could not compile the files: {message}",
-                protoc.display()
-            ),
-            "check that it is protoc, or leave it out to use the embedded compiler",
-        ),
-    }
+/// The name by which a file would be imported.
+fn import_name(file: &Path, includes: &[PathBuf]) -> String {
+    let within = |include: &PathBuf| match include == Path::new(".") && file.is_relative() {
+        true => Some(file),
+        false => file.strip_prefix(include).ok(),
+    };
+    let name = includes.iter().find_map(within);
+    name.unwrap_or(file).display().to_string()
 }
 
 fn undecodable(error: impl std::fmt::Display) -> Error {

@@ -6,6 +6,7 @@
 mod support;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +14,7 @@ use protobuf::Message;
 use protobuf::descriptor::FileDescriptorSet;
 use protobuf::descriptor::field_descriptor_proto::Type;
 use protobuf::plugin::{CodeGeneratorRequest, CodeGeneratorResponse};
-use protoc_gen_ttrpc::{Error, generate};
+use protoc_gen_ttrpc::{Builder, Error, generate};
 use support::{BINARY, protos, scratch, succeed};
 
 fn plugin(request: &[u8]) -> Output {
@@ -170,6 +171,11 @@ fn comments_need_not_be_utf_8() {
     let text = b"syntax = 'proto3'; // Gr\xf6\xdfe\nmessage M {}\n\
         // Ma\xdf\nservice S {\n// Length.\nrpc A(M) returns (M);\n}\n";
     std::fs::write(directory.join("latin.proto"), text).unwrap();
+    let check = |out: &Path| {
+        let services = std::fs::read_to_string(out.join("latin_ttrpc.rs")).unwrap();
+        assert!(services.contains("\n/// Ma\u{fffd}\n"), "{services}");
+        assert!(services.contains("    /// Length.\n"), "{services}");
+    };
     for messages in ["protobuf", "prost", "buffa"] {
         let out = scratch("latin-out");
         succeed(
@@ -179,10 +185,13 @@ fn comments_need_not_be_utf_8() {
                 .arg(format!("--ttrpc_out=messages={messages}:{}", out.display()))
                 .arg("latin.proto"),
         );
-        let services = std::fs::read_to_string(out.join("latin_ttrpc.rs")).unwrap();
-        assert!(services.contains("\n/// Ma\u{fffd}\n"), "{services}");
-        assert!(services.contains("    /// Length.\n"), "{services}");
+        check(&out);
     }
+    let out = scratch("latin-out");
+    let builder = Builder::new().include(&directory).out_dir(&out);
+    let builder = builder.protoc(support::protoc());
+    builder.generate(&["latin.proto"]).unwrap();
+    check(&out);
 }
 
 /// Cut short and with bytes changed, a request is answered or refused.
