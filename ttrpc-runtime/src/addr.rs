@@ -67,7 +67,7 @@ impl FromStr for Address {
                 io::ErrorKind::InvalidInput,
                 format!(
                     "{text:?} is no address: expected unix:///path/of.sock, unix://@abstract-name, \
-                     vsock://context-id:port or the path of a socket"
+                     vsock://context-id:port, or a path that begins with / or ."
                 ),
             )
             .into()),

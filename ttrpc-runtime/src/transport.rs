@@ -1,6 +1,7 @@
 //! Sockets: to listen on and to connect to.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
@@ -147,10 +148,10 @@ pub(crate) fn socket_for(address: &Address) -> io::Result<(Socket, SockAddr)> {
         Address::Path(path) if path.as_os_str().as_encoded_bytes().contains(&0) => Err(
             io::Error::new(io::ErrorKind::InvalidInput, "a path has no zero bytes"),
         ),
-        Address::Path(path) => SockAddr::unix(path),
+        Address::Path(path) => unix(path, "path", path.as_os_str().len()),
         // The system's names of that kind begin with a zero byte.
         #[cfg(target_os = "linux")]
-        Address::Abstract(name) => SockAddr::unix(Path::new(&format!("\0{name}"))),
+        Address::Abstract(name) => unix(Path::new(&format!("\0{name}")), "name", name.len()),
         #[cfg(target_os = "linux")]
         Address::Vsock { cid, port } => Ok(SockAddr::vsock(*cid, *port)),
         #[cfg(not(target_os = "linux"))]
@@ -160,6 +161,17 @@ pub(crate) fn socket_for(address: &Address) -> io::Result<(Socket, SockAddr)> {
         )),
     }?;
     Ok((Socket::new(at.domain(), Type::STREAM, None)?, at))
+}
+
+/// The address of a Unix socket, whose path or name has this length.
+fn unix(path: &Path, what: &str, len: usize) -> io::Result<SockAddr> {
+    // There is a zero byte behind a path, and in front of a name.
+    let most = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
+    if len > most {
+        let told = format!("a {what} of {len} bytes, and that of a socket has {most} at most");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+    }
+    SockAddr::unix(path)
 }
 
 pub(crate) fn explain(error: io::Error, what: &str, address: &Address) -> Error {

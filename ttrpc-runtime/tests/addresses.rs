@@ -52,6 +52,24 @@ impl blocking::Service for Echo {
     }
 }
 
+/// The length that they may have is in the headers of a system alone.
+#[test]
+fn a_path_that_is_too_long_says_by_how_much() {
+    let text = format!("unix:///run/{}", "a".repeat(103));
+    let told = |error: ttrpc_runtime::Error| {
+        let text = error.to_string();
+        text.split_once("aaaa: ").unwrap().1.to_owned()
+    };
+    let expected = "a path of 108 bytes, and that of a socket has 107 at most";
+    if cfg!(target_os = "linux") {
+        assert_eq!(told(Listener::bind(&text).unwrap_err()), expected);
+        assert_eq!(
+            told(blocking::Client::connect(&text).unwrap_err()),
+            expected
+        );
+    }
+}
+
 /// A runtime of tokio, for a test of both flavours.
 fn run(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
