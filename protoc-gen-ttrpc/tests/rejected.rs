@@ -103,8 +103,8 @@ foo.proto: this file and `mod_rs` both become `mod.rs`; rename one of them, or g
         options: &[("message", "none"), ("messages", "prots"), ("message_path", "a-b")],
         message: "\
 there is no option `message`; the nearest is `messages`
-option `messages` can't be `prots`; the nearest valid value is `prost`
-option `message_path` can't be `a-b`; the nearest valid value is `crate::protos`",
+option `messages` can't be `prots`; it takes `protobuf|prost|buffa|none`, such as `prost`
+option `message_path` can't be `a-b`; it takes `<Rust path>`, such as `crate::protos`",
     },
     Rejected {
         what: "options that contradict each other",
@@ -155,18 +155,18 @@ vendor/google/protobuf/empty.proto: this is `google/protobuf/empty.proto` under 
             ("codec", "gogo"),
         ],
         message: "\
-option `flavours` can't be `sync`; the nearest valid value is `async`
-option `sides` can't be `clients`; the nearest valid value is `client`
-option `extern_path` can't be `google.rpc=::rpc`; the nearest valid value is `.package.Message=::path::to::Message`
-option `extern_path` can't be `.google.rpc=::rpc:: google`; the nearest valid value is `.package.Message=::path::to::Message`
-option `runtime_path` can't be `ttrpc-runtime`; the nearest valid value is `::ttrpc_runtime`
-option `runtime_path` can't be `::ttrpc_runtime/**/`; the nearest valid value is `::ttrpc_runtime`
-option `file_suffix` can't be `.pb`; the nearest valid value is `_ttrpc`
-option `service_prefix` can't be `rpc`; the nearest valid value is `Ttrpc`
-option `required_methods` can't be `yes`; the nearest valid value is `true`
-option `trait_attribute` can't be `derive(Debug)`; the nearest valid value is `#[doc(alias = \"rpc\")]`
-option `modules` can't be `package`; the nearest valid value is `path`
-option `codec` can't be `gogo`; the nearest valid value is `prost`",
+option `flavours` can't be `sync`; it takes `async|blocking|async+blocking`, such as `async`
+option `sides` can't be `clients`; it takes `client|server|client+server`, such as `client`
+option `extern_path` can't be `google.rpc=::rpc`; it takes `<.proto name>=<Rust path>`, such as `.package.Message=::path::to::Message`
+option `extern_path` can't be `.google.rpc=::rpc:: google`; it takes `<.proto name>=<Rust path>`, such as `.package.Message=::path::to::Message`
+option `runtime_path` can't be `ttrpc-runtime`; it takes `<Rust path>`, such as `::ttrpc_runtime`
+option `runtime_path` can't be `::ttrpc_runtime/**/`; it takes `<Rust path>`, such as `::ttrpc_runtime`
+option `file_suffix` can't be `.pb`; it takes `<suffix>`, such as `_ttrpc`
+option `service_prefix` can't be `rpc`; it takes `<prefix>`, such as `Ttrpc`
+option `required_methods` can't be `yes`; it takes `true|false`, such as `true`
+option `trait_attribute` can't be `derive(Debug)`; it takes `[<service>=]<attribute>`, such as `#[doc(alias = \"rpc\")]`
+option `modules` can't be `package`; it takes `file|path`, such as `path`
+option `codec` can't be `gogo`; it takes `protobuf|prost|buffa`, such as `prost`",
     },
     Rejected {
         what: "messages from elsewhere that are nowhere",

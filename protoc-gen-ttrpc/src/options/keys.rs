@@ -205,7 +205,11 @@ pub(super) fn set(options: &mut Options, key: &str, value: &str) -> Result<(), P
         let valid = valid.iter().copied();
         Problem::new(
             format!("option `{key}` can't be `{value}`"),
-            format!("the nearest valid value is `{}`", nearest(value, valid)),
+            format!(
+                "it takes `{}`, such as `{}`",
+                known.values,
+                nearest(value, valid)
+            ),
         )
     })
 }

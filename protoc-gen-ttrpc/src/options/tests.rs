@@ -34,8 +34,8 @@ fn all_that_is_wrong_is_named() {
         problems,
         [
             "there is no option `mesages`; the nearest is `messages`",
-            "option `mod_rs` can't be `yes`; the nearest valid value is `true`",
-            "option `messages` can't be `prtobuf`; the nearest valid value is `protobuf`",
+            "option `mod_rs` can't be `yes`; it takes `true|false`, such as `true`",
+            "option `messages` can't be `prtobuf`; it takes `protobuf|prost|buffa|none`, such as `protobuf`",
         ]
     );
 }
