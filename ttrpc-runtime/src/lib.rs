@@ -38,6 +38,24 @@
 //! }
 //! ```
 //!
+//! # What is where
+//!
+//! | to | there is |
+//! |---|---|
+//! | give a call a deadline | `Context::with_timeout`; for all calls, `ClientBuilder::timeout` |
+//! | send and read metadata | `Context::metadata_mut` and `metadata`; `ClientBuilder::metadata` |
+//! | give up a call | `Context::with_cancel`; of a future, dropping it |
+//! | notice that one was given up | `Context::cancelled`, `is_cancelled` and `wait_cancelled` |
+//! | fail with a code and details | `Status::not_found` and the like, `with_detail` |
+//! | tell failures apart | `Error::code`, `status`, `is_timeout`, `is_closed` |
+//! | end a server | `shutdown`, which waits for calls, and `close`, of any clone of the `Server` |
+//! | know and choose who calls | `Context::peer`; `ServerBuilder::handshake` |
+//! | listen on a socket that is there | `Listener::try_from` its descriptor |
+//! | take a connection of one's own | `Client::new`, `Server::serve_connection` |
+//! | connect again | `ClientBuilder::reconnect`; to notice, `on_close` |
+//! | stand around every call | `Interceptor` |
+//! | bound what a peer may take | `Limits`, `ServerBuilder::max_connections` |
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
