@@ -5,7 +5,6 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why nothing was generated.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The .proto files or the options can't be generated from: everything that is
@@ -82,6 +81,13 @@ impl fmt::Display for Error {
             ),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // In words: that is what the `main` of a build script shows.
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -406,6 +406,19 @@ fn two_plugins_that_write_one_file_are_refused() {
     );
 }
 
+/// What a `main` shows that returns the error, as that of a build script does.
+#[test]
+fn a_build_script_fails_in_words() {
+    let builder = Builder::new().out_dir(scratch("words"));
+    let error = builder.generate(&["nowhere.proto"]).unwrap_err();
+    let error: Box<dyn std::error::Error> = error.into();
+    assert_eq!(
+        format!("Error: {error:?}"),
+        "Error: file 'nowhere.proto' is not in any include path; \
+         check its name and the import paths"
+    );
+}
+
 #[test]
 fn protoc_can_compile_what_the_embedded_compiler_can_not() {
     let directory = scratch("editions");
