@@ -40,7 +40,7 @@ struct Inner {
 enum Link {
     /// This one.
     Fixed(OpenConnection),
-    /// This one, and when it has ended another one to the same address.
+    /// This one, and when that is over another one to the same address.
     Again(Connect, Mutex<OpenConnection>),
 }
 
@@ -279,8 +279,8 @@ impl Calls {
         })
     }
 
-    /// The connection to make a call on: the one there is, or a new one where that has
-    /// ended and is to be replaced.
+    /// The connection to make a call on: the one there is, or a new one where that is over
+    /// and to be replaced.
     async fn connection(&self, ctx: &Context) -> Result<Cow<'_, OpenConnection>> {
         match &self.inner.link {
             Link::Fixed(connection) => Ok(Cow::Borrowed(connection)),
@@ -335,7 +335,7 @@ impl Calls {
     }
 }
 
-/// A connection that is open: the current one, or a new one instead.
+/// A connection that calls can be made on: the current one, or a new one instead.
 async fn reconnected(
     connect: &Connect,
     current: &Mutex<OpenConnection>,
@@ -344,7 +344,7 @@ async fn reconnected(
 ) -> Result<OpenConnection> {
     let lock = || current.lock().unwrap_or_else(PoisonError::into_inner);
     let connection = lock().clone();
-    if !connection.asks().has_ended() {
+    if !connection.asks().is_over_by_now() {
         return Ok(connection);
     }
     let connecting = connect(deadline());
@@ -355,7 +355,7 @@ async fn reconnected(
             .unwrap_or_else(|| Err(Error::cancelled()))?,
     };
     let mut current = lock();
-    if current.asks().ended().is_some() {
+    if current.asks().is_over() {
         *current = fresh;
     }
     // Otherwise another call was faster, and the fresh one is closed again.

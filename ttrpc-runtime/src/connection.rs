@@ -313,8 +313,11 @@ pub(crate) trait Asks: Streams {
     /// Why the connection has ended, once it has.
     fn ended(&self) -> Option<Error>;
 
-    /// Whether the connection has ended by now, also if nobody has looked since.
-    fn has_ended(&self) -> bool;
+    /// Whether no more calls can be made on it: it has ended, or has no id left.
+    fn is_over(&self) -> bool;
+
+    /// The same by now, also if nobody has looked since.
+    fn is_over_by_now(&self) -> bool;
 
     /// What is cancelled with the end of the connection.
     fn ending(&self) -> Cancelled;
@@ -368,11 +371,17 @@ impl<S: Share<End = client::Connection<Slot>>> Asks for S {
         self.with_state(Flush::No, |state| state.ended().cloned())
     }
 
-    fn has_ended(&self) -> bool {
+    fn is_over(&self) -> bool {
+        self.with_state(Flush::No, |state| {
+            state.ended().is_some() || !state.endpoint.has_ids()
+        })
+    }
+
+    fn is_over_by_now(&self) -> bool {
         if S::THREADS {
             self.with_state(Flush::LookForEnd, |_| ());
         }
-        self.ended().is_some()
+        self.is_over()
     }
 
     fn ending(&self) -> Cancelled {

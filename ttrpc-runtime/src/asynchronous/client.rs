@@ -300,3 +300,66 @@ impl Drop for NoCalls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    // Clippy takes what is for tests with some features only for no test.
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::codec::Raw;
+    use crate::frame::StreamId;
+    use crate::limits::Limits;
+    use crate::{Call, Reply, Server, Service};
+
+    struct Echo;
+
+    impl Service for Echo {
+        fn name(&self) -> &'static str {
+            "test.Echo"
+        }
+
+        fn call(&self, call: Call) -> Reply {
+            call.unary(Raw, async |_, request: Bytes| Ok(request))
+        }
+    }
+
+    /// The other end of a connection to a server.
+    fn to_server() -> tokio::io::DuplexStream {
+        let (here, there) = tokio::io::duplex(1000);
+        let server = Server::builder().service(Echo).build().unwrap();
+        tokio::spawn(async move { server.serve_connection(there).await });
+        here
+    }
+
+    /// A process may make as many calls as there are ids, if it runs for months.
+    #[tokio::test]
+    async fn who_connects_again_does_so_when_the_ids_have_run_out() {
+        let last = StreamId::new(u32::MAX);
+        let endpoint = client::Connection::with_first_id(Limits::default(), last);
+        let connection = Connection::new(endpoint, None);
+        let dispatch = NoCalls {
+            connection: Arc::clone(&connection),
+            on_close: None,
+        };
+        let driver = Driver::new(Arc::clone(&connection), to_server(), dispatch);
+        let driven = tokio::spawn(driver);
+        let connect = Box::new(|_| {
+            let opened = open(&Settings::default(), to_server(), None);
+            Box::pin(std::future::ready(Ok(opened))) as _
+        });
+        let first = OpenConnection::new(connection);
+        let calls = Calls::again(first, Settings::default(), connect);
+        let ctx = Context::new();
+        for n in 0..3 {
+            let request = Bytes::from(vec![n]);
+            let reply = calls.unary(Raw, &ctx, "test.Echo", "Any", request.clone());
+            let reply: Bytes = reply.await.unwrap();
+            assert_eq!(reply, request);
+        }
+        // The used up connection is not kept.
+        driven.await.unwrap().unwrap();
+    }
+}

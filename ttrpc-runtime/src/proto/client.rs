@@ -85,6 +85,11 @@ impl<S: Default> Connection<S> {
         self.failed.as_ref()
     }
 
+    /// Whether there are ids left for more calls.
+    pub fn has_ids(&self) -> bool {
+        self.next_id.is_some()
+    }
+
     /// Ends the connection once the last call is over.
     pub fn shut_down(&mut self) {
         self.link.drain();
