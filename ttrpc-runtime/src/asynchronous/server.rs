@@ -121,11 +121,11 @@ impl Server {
         // To be dropped before the socket, as it is with the listener.
         let _file = file;
         let mut closing = pin!(Cancelled::new(Arc::clone(&self.serving.closing)));
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut full) = (Backoff::default(), None);
         loop {
             let accept = poll_fn(|cx| {
                 // The place is given back while none comes.
-                let place = ready!(self.serving.poll_place(cx));
+                let place = ready!(self.serving.poll_place(&mut full, cx));
                 transport::poll_accept(&socket, cx).map(|accepted| (place, accepted))
             });
             let Some((place, accepted)) = until(closing.as_mut(), accept).await else {
@@ -253,5 +253,31 @@ impl Dispatch<server::Connection<Slot>> for Dispatcher {
         if self.server.spawn_at_once || Pin::new(&mut running).poll(&mut cx).is_pending() {
             connection.spawn_at_once(id, Box::pin(running));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    // Clippy takes what is for tests with some features only for no test.
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::wakes::Wakes;
+
+    #[tokio::test]
+    async fn who_no_longer_accepts_is_forgotten_though_no_connection_ends() {
+        let server = Server::builder().max_connections(1).build().unwrap();
+        let _full = server.serving.place();
+        let wakes = Arc::<Wakes>::default();
+        let waker = wakes.waker();
+        let before = Arc::strong_count(&wakes);
+        {
+            let (listener, _) = std::os::unix::net::UnixStream::pair().unwrap();
+            let listener = Listener::try_from(std::os::fd::OwnedFd::from(listener)).unwrap();
+            let mut serve = pin!(server.serve(listener));
+            let polled = serve.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        assert_eq!(Arc::strong_count(&wakes), before);
     }
 }

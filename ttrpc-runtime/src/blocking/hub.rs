@@ -168,7 +168,7 @@ impl Watch {
         let serving = Arc::clone(&self.serving);
         let mut closing = pin!(Cancelled::new(Arc::clone(&serving.closing)));
         let (mut backoff, mut accept_at) = (Backoff::default(), None);
-        let mut acceptable = true;
+        let (mut acceptable, mut full) = (true, None);
         let mut events = Events::with_capacity(256);
         loop {
             if closing.as_mut().poll(&mut cx).is_ready() {
@@ -195,7 +195,7 @@ impl Watch {
                     break;
                 }
                 left -= 1;
-                let Poll::Ready(place) = serving.poll_place(&mut cx) else {
+                let Poll::Ready(place) = serving.poll_place(&mut full, &mut cx) else {
                     break;
                 };
                 match listener.socket.accept() {

@@ -1,11 +1,11 @@
 //! The connections of a server, and where a call is found again.
 
-use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 use super::Serving;
-use crate::cancel::CancelOnDrop;
+use crate::cancel::{CancelOnDrop, Cancelled, Token};
 use crate::connection::Answers;
 use crate::error::Error;
 use crate::frame::StreamId;
@@ -49,8 +49,8 @@ pub(super) struct Connections {
     next_key: u64,
     /// A connection that is not known yet, or not any more, is `None`.
     open: Series<Option<Weak<dyn Answers>>>,
-    /// Whoever waits for one to end.
-    waiting: Vec<Waker>,
+    /// Cancelled with the next end of one, where somebody has waited for that.
+    next_end: Option<Arc<Token>>,
 }
 
 impl Serving {
@@ -72,14 +72,23 @@ impl Serving {
     }
 
     /// The same for one that is to be accepted, once there may be one more. Before it comes:
-    /// other listeners would take the place as well.
-    pub(crate) fn poll_place(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Place> {
-        let mut connections = self.connections();
-        if connections.open.len() < self.settings.max_connections.max(1) {
-            return Poll::Ready(self.take_place(&mut connections));
+    /// other listeners would take the place as well. What it waits for meanwhile it keeps in
+    /// `end`.
+    pub(crate) fn poll_place(
+        self: &Arc<Self>,
+        end: &mut Option<Cancelled>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Place> {
+        loop {
+            let next_end = {
+                let mut connections = self.connections();
+                if connections.open.len() < self.settings.max_connections.max(1) {
+                    return Poll::Ready(self.take_place(&mut connections));
+                }
+                connections.next_end()
+            };
+            ready!(Pin::new(end.insert(next_end)).poll(cx));
         }
-        connections.wait(cx);
-        Poll::Pending
     }
 
     fn take_place(self: &Arc<Self>, connections: &mut Connections) -> Place {
@@ -113,25 +122,23 @@ impl Serving {
 
     /// Waits until there are no connections.
     pub(crate) async fn none_left(&self) {
-        poll_fn(|cx| {
-            let mut connections = self.connections();
-            if connections.open.is_empty() {
-                return Poll::Ready(());
-            }
-            connections.wait(cx);
-            Poll::Pending
-        })
-        .await;
+        loop {
+            let next_end = {
+                let mut connections = self.connections();
+                if connections.open.is_empty() {
+                    return;
+                }
+                connections.next_end()
+            };
+            next_end.await;
+        }
     }
 }
 
 impl Connections {
-    /// Wakes whoever waits when a connection ends.
-    fn wait(&mut self, cx: &Context<'_>) {
-        // Who waits may ask often.
-        if !self.waiting.iter().any(|w| w.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
+    /// Waits for the next connection that ends.
+    fn next_end(&mut self) -> Cancelled {
+        Cancelled::new(Arc::clone(self.next_end.get_or_insert_default()))
     }
 }
 
@@ -163,12 +170,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let waiting = {
+        let next_end = {
             let mut connections = self.server.connections();
             connections.open.remove(self.key);
-            std::mem::take(&mut connections.waiting)
+            connections.next_end.take()
         };
-        waiting.into_iter().for_each(Waker::wake);
+        drop(next_end.map(CancelOnDrop));
     }
 }
 
