@@ -50,7 +50,7 @@ enum Mode<T> {
         reader: Option<Waker>,
     },
     /// Messages go to a stream of a connection.
-    Stream(StreamRef, Encode<T>),
+    Stream(StreamRef, Encode<T>, Flush),
     /// Nobody takes messages.
     Closed,
 }
@@ -96,7 +96,7 @@ impl<T> Channel<T> {
                     reader.wake();
                 }
             }
-            Mode::Stream(stream, _) => {
+            Mode::Stream(stream, ..) => {
                 let stream = stream.clone();
                 state.mode = Mode::Closed;
                 let waiting = std::mem::take(&mut state.waiting);
@@ -131,7 +131,7 @@ impl<T> Sender<T> {
     ) -> Poll<Result<()>> {
         let mut state = self.channel.lock();
         let state = &mut *state;
-        let (stream, encode) = match &mut state.mode {
+        let (stream, encode, flush) = match &mut state.mode {
             Mode::Closed | Mode::Queue { end: Some(_), .. } => {
                 return Poll::Ready(Err(Error::cancelled()));
             }
@@ -153,13 +153,13 @@ impl<T> Sender<T> {
                 }
                 return Poll::Pending;
             }
-            Mode::Stream(stream, encode) => (stream, encode),
+            Mode::Stream(stream, encode, flush) => (stream, encode, *flush),
         };
         let batch = encoded.get_or_insert_with(|| Batch::new(stream.id));
         let pushed = message.take().map_or(Ok(()), |message| encode(&message, batch));
         // Under the lock, so that two senders keep their order.
         let sent = match pushed {
-            Ok(()) => ready!(stream.streams.poll_send(batch, Flush::Now, cx)),
+            Ok(()) => ready!(stream.streams.poll_send(batch, flush, cx)),
             Err(error) => Err(error),
         };
         if let Err(error) = &sent {
@@ -235,12 +235,13 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Sends what waits to a stream of a connection, and all that follows straight to it.
-    pub(crate) fn attach(mut self, stream: StreamRef, encode: Encode<T>) {
+    /// Sends what waits to a stream of a connection, and all that follows straight to it, as
+    /// `flush` says.
+    pub(crate) fn attach(mut self, stream: StreamRef, encode: Encode<T>, flush: Flush) {
         self.attached = true;
         let mut state = self.channel.lock();
         let Mode::Queue { messages, end, .. } =
-            std::mem::replace(&mut state.mode, Mode::Stream(stream.clone(), encode))
+            std::mem::replace(&mut state.mode, Mode::Stream(stream.clone(), encode, flush))
         else {
             return;
         };

@@ -18,10 +18,10 @@ use self::encoded::pump;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender};
 use crate::codec::{Codec, Encoded};
-use crate::connection::{Taken, BoxFuture, Streams};
+use crate::connection::{BoxFuture, Flush, Streams, Taken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
-use crate::proto::{End, Run};
+use crate::proto::{Batch, End, Run};
 
 /// A stream of messages of a call: those that come in, and those that go out.
 ///
@@ -288,9 +288,14 @@ impl<T> Streaming<T> {
     {
         match self.source {
             Source::Channel(receiver, producer) => {
-                receiver.attach(stream, |message, batch| {
-                    batch.push(&Encoded::<C, T>::new(message))
-                });
+                let flush = match producer {
+                    // It works on the thread that would otherwise wait for the peer.
+                    #[cfg(feature = "blocking")]
+                    Producer::Thread(_) => Flush::Look,
+                    _ => Flush::Now,
+                };
+                let encode = |message: &T, batch: &mut Batch| batch.push(&Encoded::<C, T>::new(message));
+                receiver.attach(stream, encode, flush);
                 match producer {
                     Producer::None => None,
                     Producer::Future(run) => Some(run),

@@ -71,6 +71,24 @@ fn that_the_server_ends_early_stop_their_senders() {
     });
 }
 
+/// Also of those who take so long for each request that the socket always has room for it.
+#[test]
+fn that_the_server_ends_early_stop_senders_that_are_slow() {
+    patiently(|| {
+        let pair = Pair::custom(hasty);
+        let requests = Streaming::produce(|sender| {
+            loop {
+                sender.send(bytes(1))?;
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let sum: Result<Bytes> =
+            (pair.client).client_streaming(Raw, &Context::new(), "test.Custom", "Sum", requests);
+        assert_eq!(sum.unwrap(), bytes(1));
+        pair.end().unwrap();
+    });
+}
+
 #[test]
 fn of_requests_that_fail_end_the_call_with_that_error() {
     patiently(|| {
