@@ -1,11 +1,12 @@
 //! Deadlines hold, whatever the thread does meanwhile and whoever reads.
 
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ttrpc_runtime::blocking::{Client, Server, Streaming};
+use ttrpc_runtime::blocking::{Client, Sender, Server, Streaming};
 use ttrpc_runtime::codec::Raw;
 use ttrpc_runtime::{Context, Error, Result};
 
@@ -249,4 +250,32 @@ fn leave_nothing_behind() {
     });
     assert_eq!(pair.echo(&Context::new(), "goes on").unwrap(), "goes on");
     pair.end().unwrap();
+}
+
+/// Whatever makes them, and whether somebody reads who knew of no time when he began to wait.
+#[test]
+fn while_requests_are_made_one_by_one() {
+    fn endless() -> impl Iterator<Item = Bytes> + Send {
+        std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(1));
+            bytes(1)
+        })
+    }
+    fn produced() -> Streaming<Bytes> {
+        Streaming::produce(|s: Sender<Bytes>| endless().try_for_each(|m| s.send(m)))
+    }
+    patiently(|| {
+        for has_reader in [false, true] {
+            let (client, mut there) = ignored();
+            // So that there is always room for one more.
+            std::thread::spawn(move || io::copy(&mut there, &mut io::sink()));
+            if has_reader {
+                let reads = client.clone();
+                std::thread::spawn(move || reads.closed());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            times_out(50, |ctx| client.sum(ctx, Streaming::from_iter(endless())));
+            times_out(50, |ctx| client.sum(ctx, produced()));
+        }
+    });
 }

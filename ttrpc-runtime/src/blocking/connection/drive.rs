@@ -79,7 +79,14 @@ impl<H: Host> Connection<H> {
         all: bool,
         after: &mut After<'_, H>,
     ) -> Guard<'a, H> {
-        if !H::PASSES_ON || shared.reading != Reading::Free || !shared.state.endpoint.wants_read() {
+        if !H::PASSES_ON {
+            return shared;
+        }
+        if shared.reading != Reading::Free || !shared.state.endpoint.wants_read() {
+            // Whoever reads may have begun to wait before there was this time.
+            if shared.state.link().is_late() {
+                shared = self.handle(shared, after);
+            }
             return shared;
         }
         self.begin(&mut shared, false);
