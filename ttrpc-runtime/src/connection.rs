@@ -88,6 +88,12 @@ pub(crate) trait Share: Send + Sync + 'static {
     /// Says that whoever polled has to wait for a stream, or for the connection's end.
     fn waits(&self, _: Option<StreamId>) {}
 
+    /// Whether the socket has not taken all that it was given, and nobody sees to that but
+    /// those who wait.
+    fn is_stuck(&self) -> bool {
+        false
+    }
+
     /// Runs something that feeds or answers a stream, until that is over.
     fn spawn(&self, id: StreamId, work: BoxFuture<()>) -> Result<()>;
 }
@@ -124,6 +130,12 @@ pub(crate) trait Streams: Send + Sync {
         flush: Flush,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>>;
+
+    /// Waits until what was sent is written, where nobody would see to that while whoever has
+    /// sent it does something else.
+    fn poll_written(&self, _: StreamId, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 
     /// Sends messages whether there is room or not.
     fn send(&self, batch: &mut Batch, flush: Flush) -> Result<()>;
@@ -176,6 +188,17 @@ impl<S: Share> Streams for S {
             Poll::Ready(Err(_)) => {}
         }
         sent
+    }
+
+    fn poll_written(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_stuck() {
+            return Poll::Ready(());
+        }
+        let written = self.with_state(Flush::No, |state| state.poll_written(id, cx));
+        if written.is_pending() {
+            self.waits(Some(id));
+        }
+        written
     }
 
     fn send(&self, batch: &mut Batch, flush: Flush) -> Result<()> {

@@ -345,11 +345,8 @@ impl<H: Host> Connection<H> {
             if let Err(error) = outcome {
                 shared = self.lose(shared, error, after);
             } else if shared.state.link().is_drained() {
-                self.end(
-                    &mut shared,
-                    Error::closed("the connection was closed"),
-                    after,
-                );
+                let closed = Error::closed("the connection was closed");
+                self.end(&mut shared, closed, after);
             }
         }
         shared
@@ -450,12 +447,14 @@ impl<H: Host> Share for Connection<H> {
         }
     }
 
+    fn is_stuck(&self) -> bool {
+        H::PASSES_ON && self.is_blocked.load(Ordering::Relaxed)
+    }
+
     fn spawn(&self, id: StreamId, work: BoxFuture<()>) -> Result<()> {
-        let Some(this) = self.this.upgrade() else {
-            return Ok(());
-        };
-        let work = move || this.run(id, work);
-        std::thread::Builder::new().spawn(work)?;
+        if let Some(this) = self.this.upgrade() {
+            std::thread::Builder::new().spawn(move || this.run(id, work))?;
+        }
         Ok(())
     }
 }

@@ -113,6 +113,21 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         self.wake_senders(woken);
     }
 
+    /// Waits until the socket has taken all that it was given, or a stream is over.
+    #[cold]
+    pub(super) fn poll_written(
+        &mut self,
+        id: StreamId,
+        #[allow(unused)] cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if !self.blocked || self.endpoint.check_sending(id).is_err() {
+            return Poll::Ready(());
+        }
+        #[cfg(feature = "blocking")]
+        self.wake_when_settled(cx.waker());
+        Poll::Pending
+    }
+
     /// Wakes a thread when something has been written, or a stream is over.
     #[cfg(feature = "blocking")]
     pub(crate) fn wake_when_settled(&mut self, waker: &Waker) {

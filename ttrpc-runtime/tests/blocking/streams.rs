@@ -89,6 +89,55 @@ fn that_the_server_ends_early_stop_senders_that_are_slow() {
     });
 }
 
+/// What the socket does not take at once is not kept until the next request comes, whether
+/// anybody reads the replies or not.
+#[test]
+fn of_requests_that_take_their_time_bring_the_whole_of_each() {
+    struct Through;
+
+    impl Interceptor for Through {
+        fn intercept(&self, call: Invocation, next: Next) -> Result<Body> {
+            next.run(call)
+        }
+    }
+
+    patiently(|| {
+        for is_intercepted in [false, true] {
+            let (tell, told) = mpsc::channel();
+            let answer = move |call: Call| {
+                let tell = tell.clone();
+                call.bidi_streaming(Raw, move |_, mut requests: Streaming<Bytes>| {
+                    tell.send(requests.message()?.unwrap_or_default().len())
+                        .unwrap();
+                    Ok(requests)
+                })
+            };
+            let pair = Pair::with(
+                |server| server.service(Custom(answer)),
+                |client| match is_intercepted {
+                    true => client.interceptor(Through),
+                    false => client,
+                },
+            );
+            let (sender, next) = mpsc::channel();
+            let replies: Streaming<Bytes> = (pair.client)
+                .bidi_streaming(
+                    Raw,
+                    &Context::new(),
+                    "test.Custom",
+                    "Chat",
+                    Streaming::from_iter(next),
+                )
+                .unwrap();
+            sender.send(Bytes::from(vec![1; 4_000_000])).unwrap();
+            assert_eq!(told.recv().unwrap(), 4_000_000);
+            drop(sender);
+            assert_eq!(replies.count(), 0);
+            pair.end().unwrap();
+        }
+    });
+}
+
 #[test]
 fn of_requests_that_fail_end_the_call_with_that_error() {
     patiently(|| {
