@@ -88,10 +88,10 @@ pub(crate) trait Share: Send + Sync + 'static {
     /// Says that whoever polled has to wait for a stream, or for the connection's end.
     fn waits(&self, _: Option<StreamId>) {}
 
-    /// Whether the socket has not taken all that it was given, and nobody sees to that but
-    /// those who wait.
-    fn is_stuck(&self) -> bool {
-        false
+    /// Says that whoever polled does something of the user's next, which may take its time. Gives
+    /// whether the socket has taken all that it was given, where nobody else would see to that.
+    fn leaves(&self) -> bool {
+        true
     }
 
     /// Runs something that feeds or answers a stream, until that is over.
@@ -131,9 +131,9 @@ pub(crate) trait Streams: Send + Sync {
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>>;
 
-    /// Waits until what was sent is written, where nobody would see to that while whoever has
-    /// sent it does something else.
-    fn poll_written(&self, _: StreamId, _: &mut Context<'_>) -> Poll<()> {
+    /// Before something of the user's, which may take its time: waits until what was sent is
+    /// written, where nobody would see to that meanwhile, and leaves the reading to others.
+    fn poll_leave(&self, _: StreamId, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
@@ -190,8 +190,8 @@ impl<S: Share> Streams for S {
         sent
     }
 
-    fn poll_written(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_stuck() {
+    fn poll_leave(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<()> {
+        if self.leaves() {
             return Poll::Ready(());
         }
         let written = self.with_state(Flush::No, |state| state.poll_written(id, cx));

@@ -447,8 +447,9 @@ impl<H: Host> Share for Connection<H> {
         }
     }
 
-    fn is_stuck(&self) -> bool {
-        H::PASSES_ON && self.is_blocked.load(Ordering::Relaxed)
+    fn leaves(&self) -> bool {
+        park::leaves();
+        !H::PASSES_ON || !self.is_blocked.load(Ordering::Relaxed)
     }
 
     fn spawn(&self, id: StreamId, work: BoxFuture<()>) -> Result<()> {

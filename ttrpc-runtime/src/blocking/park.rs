@@ -214,6 +214,11 @@ pub(super) fn takes_baton(connection: Arc<dyn Wait>) {
     CURRENT.with(|current| current.baton.set(Some(connection)));
 }
 
+/// Says that what is being polled does something of the user's next, which may take its time.
+pub(super) fn leaves() {
+    let _ = CURRENT.try_with(Current::pass_on);
+}
+
 /// Calls a function of the user's: at once, or when what this thread polls now is done. That may
 /// hold a lock which the function needs, be it to drop something.
 pub(super) fn later(f: Box<dyn FnOnce()>) {
@@ -289,25 +294,43 @@ impl Current {
     }
 
     fn wait(&self, until: Option<Instant>) {
-        let waits = self.waits.take();
-        if let Some(baton) = self.baton.take() {
-            let same = |(connection, _): &Place| Arc::ptr_eq(connection, &baton);
-            if !waits.as_ref().is_some_and(same) {
-                baton.pass_on();
+        match self.waits.take() {
+            Some((connection, id)) => {
+                self.turns_to(&connection);
+                // It drives that.
+                self.baton.take();
+                connection.wait(id, &self.parker);
             }
-        }
-        match waits {
-            Some((connection, id)) => connection.wait(id, &self.parker),
-            None => self.parker.park(until),
+            None => {
+                self.pass_on();
+                self.parker.park(until);
+            }
         }
         self.run_late();
     }
 
     fn settle(&self) {
         if let Some((connection, id)) = self.unsettled.take() {
+            self.turns_to(&connection);
             connection.settle(id, &self.parker);
         }
         self.run_late();
+    }
+
+    /// Has something to do for a connection. If it was woken to drive another one, somebody else
+    /// has to do that.
+    fn turns_to(&self, connection: &Arc<dyn Wait>) {
+        match self.baton.take() {
+            Some(baton) if !Arc::ptr_eq(connection, &baton) => baton.pass_on(),
+            kept => self.baton.set(kept),
+        }
+    }
+
+    /// Has something else to do than to drive what it was woken for.
+    fn pass_on(&self) {
+        if let Some(baton) = self.baton.take() {
+            baton.pass_on();
+        }
     }
 
     /// Does what was left for later.
@@ -330,14 +353,95 @@ impl<'a> Nested<'a> {
 
 impl Drop for Nested<'_> {
     fn drop(&mut self) {
-        if let Some(baton) = self.0.baton.take() {
-            baton.pass_on();
-        }
+        self.0.pass_on();
         let depth = self.0.depth.get() - 1;
         self.0.depth.set(depth);
         if depth > 0 {
             // Its wake-up may have been used up here.
             self.0.parker.state.store(WOKEN, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::blocking::{Client, Server, Streaming};
+    use crate::codec::Raw;
+    use crate::{Result, context};
+
+    /// A connection that this thread was woken to drive.
+    #[derive(Default)]
+    struct Baton(AtomicBool);
+
+    impl Baton {
+        fn taken() -> Arc<Self> {
+            let baton = Arc::<Self>::default();
+            takes_baton(Arc::clone(&baton) as _);
+            baton
+        }
+
+        fn is_passed_on(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    impl Wait for Baton {
+        fn wait(&self, _: Option<StreamId>, _: &Parker) {}
+
+        fn settle(&self, _: StreamId, _: &Parker) {}
+
+        fn pass_on(&self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Another connection, and what is not to wait for it.
+    struct Other(Arc<Baton>);
+
+    impl Wait for Other {
+        fn wait(&self, _: Option<StreamId>, _: &Parker) {}
+
+        fn settle(&self, _: StreamId, _: &Parker) {
+            assert!(self.0.is_passed_on());
+        }
+
+        fn pass_on(&self) {}
+    }
+
+    /// Otherwise nobody reads there until then.
+    #[test]
+    fn whoever_writes_to_one_connection_leaves_another_one_to_others() {
+        let mut baton = None;
+        settled(|| {
+            let other = Other(baton.insert(Baton::taken()).clone());
+            is_unsettled(Arc::new(other), StreamId::FIRST);
+        });
+        assert!(baton.is_some_and(|baton| baton.is_passed_on()));
+    }
+
+    #[test]
+    fn whoever_makes_requests_leaves_the_reading_to_others() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let serving = std::thread::spawn(|| Server::builder().build()?.serve_connection(there));
+        let client = Client::new(here).unwrap();
+        let baton = Baton::taken();
+        let (known, mut asked) = (Arc::clone(&baton), false);
+        let requests = std::iter::from_fn(move || {
+            assert!(known.is_passed_on());
+            asked = !asked;
+            asked.then(Bytes::new)
+        });
+        let requests = Streaming::from_iter(requests);
+        let ctx = context::Context::new();
+        let reply: Result<Bytes> = client.client_streaming(Raw, &ctx, "a.B", "C", requests);
+        // There is no such service.
+        assert!(reply.is_err() && baton.is_passed_on());
+        drop(client);
+        serving.join().unwrap().unwrap();
     }
 }

@@ -82,8 +82,8 @@ macro_rules! client_options {
         /// After the connection has ended, connects again for the next call. The calls
         /// that were on it fail all the same: only their caller knows whether they can be
         /// repeated. One that has made so many calls that it has no stream id left is
-        /// replaced as well, and ends with its last call. It needs an address, so it counts for [`connect`](Self::connect)
-        /// alone. Default: off.
+        /// replaced as well, and ends with its last call. It needs an address, so it counts
+        /// for [`connect`](Self::connect) alone. Default: off.
         pub fn reconnect(mut self, reconnect: bool) -> Self {
             self.settings.reconnect = reconnect;
             self
