@@ -1,9 +1,10 @@
 //! .proto files to descriptors: by the embedded compiler, or by protoc.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
 
 use bytes::Bytes;
 use prost::Message;
@@ -146,24 +147,21 @@ fn with_protoc(
             }
             Err(error) => no_protoc(protoc, error),
         },
-        Ok((false, output)) => Problem::new(
-            "protoc refused the files",
-            format!(
-                "correct what it says:\n{}",
-                String::from_utf8_lossy(&output.stderr).trim_end()
+        Ok((false, output)) => match String::from_utf8_lossy(&output.stderr).trim_end() {
+            "" => no_protoc(protoc, output.status),
+            said => Problem::new(
+                "protoc refused the files",
+                format!("correct what it says:\n{said}"),
             ),
-        ),
+        },
         Err(error) => no_protoc(protoc, error),
     };
     Err(Error::from(problem))
 }
 
-fn no_protoc(protoc: &Path, error: io::Error) -> Problem {
+fn no_protoc(protoc: &Path, why: impl Display) -> Problem {
     Problem::new(
-        format!(
-            "`{}` could not compile the files: {error}",
-            protoc.display()
-        ),
+        format!("`{}` could not compile the files: {why}", protoc.display()),
         "check that it is protoc, or leave it out to use the embedded compiler",
     )
 }
@@ -203,6 +201,6 @@ fn import_name(file: &Path, includes: &[PathBuf]) -> String {
     name.unwrap_or(file).display().to_string()
 }
 
-fn undecodable(error: impl std::fmt::Display) -> Error {
+fn undecodable(error: impl Display) -> Error {
     Error::Malformed(format!("the compiler's can't be decoded: {error}"))
 }

@@ -448,14 +448,10 @@ protoc refused the files; correct what it says:
 DIR/young.proto:2:1: Expected top-level statement (e.g. \"message\")."
     );
 
-    let message = builder
-        .protoc("/nonexistent/protoc")
-        .generate(&[&file])
-        .unwrap_err();
-    assert!(
-        message
-            .to_string()
-            .starts_with("`/nonexistent/protoc` could not compile the files: "),
-        "{message}"
-    );
+    for protoc in ["/nonexistent/protoc", "false"] {
+        let builder = builder.clone().protoc(protoc);
+        let message = builder.generate(&[&file]).unwrap_err().to_string();
+        let expected = format!("`{protoc}` could not compile the files: ");
+        assert!(message.starts_with(&expected), "{message}");
+    }
 }

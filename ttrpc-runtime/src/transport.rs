@@ -56,10 +56,9 @@ impl Listener {
     {
         let address = address.try_into().map_err(Into::into)?;
         let socket = match listen(&address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => match stale_file(&address) {
-                Some(file) => std::fs::remove_file(file).and_then(|()| listen(&address)),
-                None => Err(error),
-            },
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                make_room(&address, error).and_then(|()| listen(&address))
+            }
             other => other,
         }
         .and_then(Self::non_blocking)
@@ -119,20 +118,28 @@ impl Drop for File {
     }
 }
 
-/// The file of the address, if it is a socket's that nobody listens on.
-fn stale_file(address: &Address) -> Option<&PathBuf> {
+/// Removes what is at an address that is `in_use`, if it is the file of a socket that nobody listens
+/// on.
+fn make_room(address: &Address, in_use: io::Error) -> io::Result<()> {
     let Address::Path(path) = address else {
-        return None;
+        return Err(in_use);
     };
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if std::fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket()) {
+        let told = "there is a file that is no socket; remove it, or listen elsewhere";
+        return Err(io::Error::new(in_use.kind(), told));
+    }
     let connect = || {
         let (socket, at) = socket_for(address)?;
         // A server that has no room for one more is one.
         socket.set_nonblocking(true)?;
         socket.connect(&at)
     };
-    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    (is_socket && connect().is_err_and(refused)).then_some(path)
+    match connect() {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        _ => Err(in_use),
+    }
 }
 
 fn listen(address: &Address) -> io::Result<Socket> {

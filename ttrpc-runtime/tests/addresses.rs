@@ -142,6 +142,16 @@ fn a_socket_of_any_kind_is_listened_on() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_kept() {
+    let path = std::env::temp_dir().join(format!("ttrpc-file-{}", std::process::id()));
+    std::fs::write(&path, "mine").unwrap();
+    let error = Listener::bind(&path).unwrap_err().to_string();
+    assert!(error.contains("no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
 fn vsock_is_listened_on_and_connected_to() {
     let port = 20_000 + std::process::id() % 40_000;
     let address = Address::Vsock {
