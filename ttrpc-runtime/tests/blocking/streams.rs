@@ -85,6 +85,8 @@ fn that_the_server_ends_early_stop_senders_that_are_slow() {
         let sum: Result<Bytes> =
             (pair.client).client_streaming(Raw, &Context::new(), "test.Custom", "Sum", requests);
         assert_eq!(sum.unwrap(), bytes(1));
+        // By then the server has refused the requests that came too late.
+        assert_eq!(pair.echo(&Context::new(), "goes on").unwrap(), "goes on");
         pair.end().unwrap();
     });
 }
