@@ -132,9 +132,10 @@ pub(crate) trait Streams: Send + Sync {
     ) -> Poll<Result<()>>;
 
     /// Before something of the user's, which may take its time: waits until what was sent is
-    /// written, where nobody would see to that meanwhile, and leaves the reading to others.
-    fn poll_leave(&self, _: StreamId, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
+    /// written, where nobody would see to that meanwhile, and leaves the reading to others. Fails
+    /// where the stream is over before that is written.
+    fn poll_leave(&self, _: StreamId, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     /// Sends messages whether there is room or not.
@@ -190,9 +191,9 @@ impl<S: Share> Streams for S {
         sent
     }
 
-    fn poll_leave(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_leave(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.leaves() {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
         let written = self.with_state(Flush::No, |state| state.poll_written(id, cx));
         if written.is_pending() {

@@ -113,15 +113,16 @@ impl<E: Endpoint<Slot = Slot>> State<E> {
         self.wake_senders(woken);
     }
 
-    /// Waits until the socket has taken all that it was given, or a stream is over.
+    /// Waits until the socket has taken all that it was given, unless a stream is over.
     #[cold]
     pub(super) fn poll_written(
         &mut self,
         id: StreamId,
         #[allow(unused)] cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if !self.blocked || self.endpoint.check_sending(id).is_err() {
-            return Poll::Ready(());
+    ) -> Poll<Result<()>> {
+        self.endpoint.check_sending(id)?;
+        if !self.blocked {
+            return Poll::Ready(Ok(()));
         }
         #[cfg(feature = "blocking")]
         self.wake_when_settled(cx.waker());

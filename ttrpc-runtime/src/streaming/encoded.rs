@@ -151,7 +151,7 @@ impl Pump {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
             let filled = if self.batch.is_empty() && self.end.is_none() {
-                ready!(self.stream.streams.poll_leave(self.stream.id, cx));
+                ready!(self.stream.streams.poll_leave(self.stream.id, cx))?;
                 self.poll_fill(cx)
             } else {
                 Poll::Ready(())

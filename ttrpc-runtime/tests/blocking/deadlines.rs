@@ -281,3 +281,14 @@ fn while_requests_are_made_one_by_one() {
         }
     });
 }
+
+/// No more is asked for then: it may never come.
+#[test]
+fn while_a_request_is_not_taken() {
+    patiently(|| {
+        let (client, _there) = ignored();
+        let (_never, next) = mpsc::channel();
+        let requests = std::iter::once(large()).chain(next);
+        times_out(50, |ctx| client.sum(ctx, Streaming::from_iter(requests)));
+    });
+}
