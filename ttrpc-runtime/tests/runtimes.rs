@@ -195,3 +195,26 @@ fn calls_are_made_outside_of_runtimes() {
     drop(other);
     runtime().block_on(patiently(talk(begun)));
 }
+
+/// From the beginning: a caller in no runtime has no timers, and another one's may go before the call.
+#[test]
+fn what_makes_requests_is_in_the_runtime_of_the_connection() {
+    let driving = runtime_of_threads();
+    let entered = driving.enter();
+    let (here, there) = tokio::io::duplex(1000);
+    let server = Server::builder().service(Chat).build().unwrap();
+    driving.spawn(async move { server.serve_connection(there).await });
+    let client = Client::new(here);
+    drop(entered);
+    let requests = Streaming::produce(async move |out| {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        out.send(Bytes::from_static(b"x")).await
+    });
+    block_on(async {
+        let ctx = Context::new();
+        let replies = client.bidi_streaming(Raw, &ctx, "a.B", "Chat", requests);
+        let mut replies: Streaming<Bytes> = replies.await.unwrap();
+        assert_eq!(replies.message().await.unwrap().unwrap(), "x");
+        assert_eq!(replies.message().await.unwrap(), None);
+    });
+}

@@ -36,8 +36,10 @@ use crate::streaming::Streaming;
 /// ```
 ///
 /// Calls may be made from anywhere, also outside of a runtime. The one that the connection was made
-/// in drives it, and sends what streams of requests have; calls with deadlines take one with timers
-/// (`enable_time`). Once it has gone, the connection has ended.
+/// in drives it, and runs what makes the requests of a [`bidi_streaming`](Self::bidi_streaming) call;
+/// those of a [`client_streaming`](Self::client_streaming) call are made where its future is polled.
+/// Calls with deadlines take a connection in a runtime with timers (`enable_time`). Once it has gone,
+/// the connection has ended.
 ///
 /// Dropping the future of a call gives the call up: nothing of it is left here. The
 /// server is told only where [`ClientBuilder::send_cancel`] says so, because the protocol

@@ -164,7 +164,9 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
     }
 
     fn spawn(&self, id: StreamId, mut work: BoxFuture<()>) -> Result<()> {
-        // The task polls it again as soon as it runs, so that no wake-up is lost.
+        // The task polls it again as soon as it runs, so that no wake-up is lost. What it takes of a
+        // runtime, such as a timer, is that of the task already.
+        let _entered = self.runtime.enter();
         let mut cx = Context::from_waker(Waker::noop());
         if work.as_mut().poll(&mut cx).is_pending() {
             self.spawn_at_once(id, work);
