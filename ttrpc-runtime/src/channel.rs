@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use crate::connection::Flush;
 use crate::error::{Error, Result};
@@ -26,6 +27,10 @@ pub(crate) struct Receiver<T> {
     channel: Arc<Channel<T>>,
     attached: bool,
 }
+
+/// So often what a peer has to say is looked at by who sends to it without a pause: each look is a
+/// system call, and mostly for nothing.
+const LOOK_AFTER: Duration = Duration::from_micros(50);
 
 /// Encodes a message.
 type Encode<T> = fn(&T, &mut Batch) -> Result<()>;
@@ -49,8 +54,9 @@ enum Mode<T> {
         end: Option<Result<()>>,
         reader: Option<Waker>,
     },
-    /// Messages go to a stream of a connection.
-    Stream(StreamRef, Encode<T>, Flush),
+    /// Messages go to a stream of a connection; sent by a thread that would otherwise wait for the
+    /// peer, with the time when that has last looked what it says.
+    Stream(StreamRef, Encode<T>, Option<Instant>),
     /// Nobody takes messages.
     Closed,
 }
@@ -131,7 +137,7 @@ impl<T> Sender<T> {
     ) -> Poll<Result<()>> {
         let mut state = self.channel.lock();
         let state = &mut *state;
-        let (stream, encode, flush) = match &mut state.mode {
+        let (stream, encode, looked) = match &mut state.mode {
             Mode::Closed | Mode::Queue { end: Some(_), .. } => {
                 return Poll::Ready(Err(Error::cancelled()));
             }
@@ -153,7 +159,14 @@ impl<T> Sender<T> {
                 }
                 return Poll::Pending;
             }
-            Mode::Stream(stream, encode, flush) => (stream, encode, *flush),
+            Mode::Stream(stream, encode, looked) => (stream, encode, looked),
+        };
+        let flush = match looked {
+            Some(at) if at.elapsed() > LOOK_AFTER => {
+                *at = Instant::now();
+                Flush::Look
+            }
+            _ => Flush::Now,
         };
         let batch = encoded.get_or_insert_with(|| Batch::new(stream.id));
         let pushed = message.take().map_or(Ok(()), |message| encode(&message, batch));
@@ -235,13 +248,14 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Sends what waits to a stream of a connection, and all that follows straight to it, as
-    /// `flush` says.
-    pub(crate) fn attach(mut self, stream: StreamRef, encode: Encode<T>, flush: Flush) {
+    /// Sends what waits to a stream of a connection, and all that follows straight to it; where that
+    /// comes from a thread that `looks`, this does so between its messages.
+    pub(crate) fn attach(mut self, stream: StreamRef, encode: Encode<T>, looks: bool) {
         self.attached = true;
+        let looked = looks.then(Instant::now);
         let mut state = self.channel.lock();
         let Mode::Queue { messages, end, .. } =
-            std::mem::replace(&mut state.mode, Mode::Stream(stream.clone(), encode, flush))
+            std::mem::replace(&mut state.mode, Mode::Stream(stream.clone(), encode, looked))
         else {
             return;
         };

@@ -18,7 +18,7 @@ use self::encoded::pump;
 use crate::cancel::Cancelled;
 use crate::channel::{self, Receiver, Sender};
 use crate::codec::{Codec, Encoded};
-use crate::connection::{BoxFuture, Flush, Streams, Taken};
+use crate::connection::{BoxFuture, Streams, Taken};
 use crate::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::proto::{Batch, End, Run};
@@ -288,14 +288,10 @@ impl<T> Streaming<T> {
     {
         match self.source {
             Source::Channel(receiver, producer) => {
-                let flush = match producer {
-                    // It works on the thread that would otherwise wait for the peer.
-                    #[cfg(feature = "blocking")]
-                    Producer::Thread(_) => Flush::Look,
-                    _ => Flush::Now,
-                };
                 let encode = |message: &T, batch: &mut Batch| batch.push(&Encoded::<C, T>::new(message));
-                receiver.attach(stream, encode, flush);
+                // A closure works on the thread that would otherwise wait for the peer.
+                let looks = !matches!(producer, Producer::None | Producer::Future(_));
+                receiver.attach(stream, encode, looks);
                 match producer {
                     Producer::None => None,
                     Producer::Future(run) => Some(run),
