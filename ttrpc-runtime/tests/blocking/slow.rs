@@ -36,9 +36,10 @@ fn read_rest(socket: &mut UnixStream, begin: &[u8]) -> Vec<u8> {
     rest
 }
 
-/// Has a large message dripped out of a socket, and does something once a part of it has come.
-/// Says whether that was done before the most of it had: what waits for all of it is not.
-fn is_done_meanwhile(socket: &UnixStream, f: impl FnOnce()) -> bool {
+/// Has a large message dripped out of a socket, and does something that is given what says whether
+/// a part of it has come. Says whether that was done before the most of it had: what waits for all
+/// of it is not.
+fn is_done_meanwhile(socket: &UnixStream, f: impl FnOnce(&dyn Fn() -> bool)) -> bool {
     let read = AtomicUsize::new(0);
     let count = || read.load(Ordering::SeqCst);
     thread::scope(|scope| {
@@ -50,8 +51,7 @@ fn is_done_meanwhile(socket: &UnixStream, f: impl FnOnce()) -> bool {
                 thread::sleep(Duration::from_millis(1));
             }
         });
-        until(|| count() > LARGE / 10);
-        f();
+        f(&|| count() > LARGE / 10);
         let was = count();
         socket.shutdown(std::net::Shutdown::Both).unwrap();
         was < LARGE / 10 * 8
@@ -76,7 +76,8 @@ fn a_call_is_given_up_meanwhile() {
         let (ctx, canceller) = Context::new().with_cancel();
         thread::scope(|scope| {
             let call = scope.spawn(|| client.echo(&ctx, large()));
-            is_done_meanwhile(there, || {
+            is_done_meanwhile(there, |is_begun| {
+                until(is_begun);
                 canceller.cancel();
                 assert!(call.join().unwrap().unwrap_err().is_cancelled());
             })
@@ -89,7 +90,8 @@ fn a_call_runs_out_of_time_meanwhile() {
     meanwhile(|client, there| {
         thread::scope(|scope| {
             let call = scope.spawn(|| client.echo(&within(100), large()));
-            is_done_meanwhile(there, || {
+            // On a machine that is busy maybe before it has begun.
+            is_done_meanwhile(there, |_| {
                 assert!(call.join().unwrap().unwrap_err().is_timeout());
             })
         })
@@ -102,7 +104,8 @@ fn another_call_runs_out_of_time_or_is_given_up_meanwhile() {
         let (ctx, canceller) = Context::new().with_cancel();
         thread::scope(|scope| {
             let call = scope.spawn(|| client.echo(&Context::new(), large()));
-            let in_time = is_done_meanwhile(there, || {
+            let in_time = is_done_meanwhile(there, |is_begun| {
+                until(is_begun);
                 let other = scope.spawn(|| client.echo(&ctx, "x"));
                 assert!(client.echo(&within(30), "x").unwrap_err().is_timeout());
                 canceller.cancel();
