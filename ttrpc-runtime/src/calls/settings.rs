@@ -59,7 +59,8 @@ macro_rules! client_options {
             self
         }
 
-        /// Gives calls without a deadline this much time. Default: as much as they take.
+        /// Gives calls without a deadline this much time; one that has to connect again first
+        /// has as much for that, too. Default: as much as they take.
         pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeout = Some(timeout);
             self
