@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout_at;
 
-use super::driver::{self, Dispatch, Driver};
+use super::driver::{self, Callers, Dispatch, Driver};
 use super::transport;
 use crate::addr::Address;
 use crate::calls::{Calls, OnClose, OpenConnection, Settings, client_options};
@@ -270,7 +270,7 @@ fn open(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     socket: Option<Arc<OwnedFd>>,
 ) -> OpenConnection {
-    let connection = Connection::new(settings.endpoint(), socket);
+    let connection = Connection::new(settings.endpoint(), Some(Callers::new(socket)));
     let dispatch = NoCalls {
         connection: Arc::clone(&connection),
         on_close: settings.on_close.clone(),
@@ -341,7 +341,7 @@ mod tests {
     async fn who_connects_again_does_so_when_the_ids_have_run_out() {
         let last = StreamId::new(u32::MAX);
         let endpoint = client::Connection::with_first_id(Limits::default(), last);
-        let connection = Connection::new(endpoint, None);
+        let connection = Connection::new(endpoint, Some(Callers::new(None)));
         let dispatch = NoCalls {
             connection: Arc::clone(&connection),
             on_close: None,

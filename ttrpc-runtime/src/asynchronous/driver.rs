@@ -44,9 +44,6 @@ const MORE_CALLS: usize = 7;
 pub(crate) struct Connection<E> {
     shared: Mutex<Shared<E>>,
     news: News,
-    /// Where it is driven. What it spawns goes there, too: who calls may be in no runtime, or in one
-    /// that goes before the call is over.
-    runtime: Handle,
 }
 
 struct Shared<E> {
@@ -54,14 +51,30 @@ struct Shared<E> {
     /// The task that drives it, and whether it sleeps.
     driver: Waker,
     asleep: bool,
-    direct: Option<Box<Direct>>,
+    /// A client's, until the connection has ended.
+    callers: Option<Box<Callers>>,
 }
 
-/// How a caller writes without the task.
-struct Direct {
-    socket: Arc<OwnedFd>,
+/// What those who call have of the connection.
+pub(crate) struct Callers {
+    /// Where it is driven. What they spawn goes there, too: they may be in no runtime, or in one that
+    /// goes before the call is over.
+    runtime: Handle,
+    /// What they write to without the task, if that can be.
+    socket: Option<Arc<OwnedFd>>,
     /// What the socket did not take, for the task.
     left: Output,
+}
+
+impl Callers {
+    /// Those of a connection that is driven in this runtime.
+    pub(crate) fn new(socket: Option<Arc<OwnedFd>>) -> Self {
+        Self {
+            runtime: Handle::current(),
+            socket,
+            left: Output::default(),
+        }
+    }
 }
 
 impl<E: Endpoint<Slot = Slot>> Shared<E> {
@@ -69,38 +82,34 @@ impl<E: Endpoint<Slot = Slot>> Shared<E> {
     /// task need not do it.
     fn write_directly(&mut self) -> bool {
         let link = self.state.link();
-        let Some(direct) = &mut self.direct else {
+        let Some(Callers { socket, left, .. }) = self.callers.as_deref_mut() else {
             return false;
         };
-        if link.streams() > 1 {
+        let Some(socket) = socket.as_ref().filter(|_| link.streams() <= 1) else {
             return false;
-        }
-        link.take_output(&mut direct.left);
-        if let Some(bytes) = direct.left.as_slice() {
+        };
+        link.take_output(left);
+        if let Some(bytes) = left.as_slice() {
             // What goes wrong the task will find, too.
-            let sent = socket::send(&direct.socket, &[IoSlice::new(bytes)]);
-            direct.left.advance(sent.unwrap_or(0));
+            let sent = socket::send(socket, &[IoSlice::new(bytes)]);
+            left.advance(sent.unwrap_or(0));
         }
-        let left = direct.left.len();
-        link.set_writing(left);
-        left == 0
+        link.set_writing(left.len());
+        left.is_empty()
     }
 }
 
 impl<E: Endpoint<Slot = Slot>> Connection<E> {
-    /// A connection that is driven in this runtime, to whose socket callers may write themselves if
-    /// it is given.
-    pub(crate) fn new(endpoint: E, socket: Option<Arc<OwnedFd>>) -> Arc<Self> {
-        let left = Output::default();
+    /// A connection; a client's has callers.
+    pub(crate) fn new(endpoint: E, callers: Option<Callers>) -> Arc<Self> {
         Arc::new(Self {
             shared: Mutex::new(Shared {
                 state: State::new(endpoint),
                 driver: Waker::noop().clone(),
                 asleep: false,
-                direct: socket.map(|socket| Box::new(Direct { socket, left })),
+                callers: callers.map(Box::new),
             }),
             news: News::default(),
-            runtime: Handle::current(),
         })
     }
 
@@ -136,9 +145,9 @@ impl<E: Endpoint<Slot = Slot>> Connection<E> {
         shared.asleep = false;
         // It keeps the task's memory.
         let driver = std::mem::replace(&mut shared.driver, Waker::noop().clone());
-        let direct = shared.direct.take();
+        let callers = shared.callers.take();
         drop(shared);
-        drop((driver, direct));
+        drop((driver, callers));
         woken.run(&self.news);
     }
 
@@ -164,9 +173,14 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
     }
 
     fn spawn(&self, id: StreamId, mut work: BoxFuture<()>) -> Result<()> {
+        let runtime = |callers: &Callers| callers.runtime.clone();
+        let Some(runtime) = self.lock().callers.as_deref().map(runtime) else {
+            // The connection has ended, and with it the call.
+            return Ok(());
+        };
         // The task polls it again as soon as it runs, so that no wake-up is lost. What it takes of a
         // runtime, such as a timer, is that of the task already.
-        let _entered = self.runtime.enter();
+        let _entered = runtime.enter();
         let mut cx = Context::from_waker(Waker::noop());
         if work.as_mut().poll(&mut cx).is_pending() {
             self.spawn_at_once(id, work);
@@ -176,9 +190,9 @@ impl<E: Endpoint<Slot = Slot> + Send + 'static> Share for Connection<E> {
 }
 
 impl<E: Endpoint<Slot = Slot> + Send + 'static> Connection<E> {
-    /// Runs something on a task of its own from the beginning.
+    /// Runs something on a task of its own from the beginning, in the runtime that this is called in.
     pub(crate) fn spawn_at_once(&self, id: StreamId, work: BoxFuture<()>) {
-        let task = Work::Task(self.runtime.spawn(work).abort_handle());
+        let task = Work::Task(tokio::spawn(work).abort_handle());
         let late = self.with_state(Flush::No, |state| {
             if state.endpoint.check_sending(id).is_err() {
                 // The call is over already, and with it the task.
@@ -230,12 +244,13 @@ where
 {
     pub(crate) fn new(connection: Arc<Connection<E>>, io: T, dispatch: D) -> Self {
         Self {
-            several_threads: connection.runtime.runtime_flavor() == RuntimeFlavor::MultiThread,
             connection,
             io,
             dispatch,
             output: Output::default(),
             unflushed: false,
+            several_threads: Handle::try_current()
+                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread),
             let_others_run: false,
             timer: None,
             woken: Woken::default(),
@@ -267,8 +282,8 @@ where
         }
         // Awake: nobody needs to wake this task for what they do.
         shared.asleep = false;
-        if let Some(direct) = shared.direct.as_mut().filter(|_| output.is_empty()) {
-            *output = std::mem::take(&mut direct.left);
+        if let Some(callers) = shared.callers.as_mut().filter(|_| output.is_empty()) {
+            *output = std::mem::take(&mut callers.left);
         }
         let (mut now, mut blocked, mut lost, mut read, mut call) =
             (Now::default(), false, None, 0, None);
