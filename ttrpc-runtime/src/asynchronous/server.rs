@@ -262,7 +262,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::asynchronous::socket::Socket;
     use crate::wakes::Wakes;
+
+    /// What an idle connection consists of. Between the blocks of a task, which tokio aligns to 128
+    /// bytes, 16 bytes more may take 190.
+    #[test]
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    fn a_connection_is_no_larger_than_it_has_to_be() {
+        type End = server::Connection<Slot>;
+        assert!(size_of::<Connection<End>>() <= 344);
+        assert!(size_of::<Driver<End, Socket, Dispatcher>>() <= 152);
+    }
 
     #[tokio::test]
     async fn who_no_longer_accepts_is_forgotten_though_no_connection_ends() {
