@@ -57,6 +57,18 @@ impl Service for Chat {
     }
 }
 
+/// A client of that, for those who are in another runtime than it, or in none.
+fn chatting() -> (Runtime, Client) {
+    let driving = runtime_of_threads();
+    let entered = driving.enter();
+    let (here, there) = tokio::io::duplex(1000);
+    let server = Server::builder().service(Chat).build().unwrap();
+    driving.spawn(async move { server.serve_connection(there).await });
+    let client = Client::new(here);
+    drop(entered);
+    (driving, client)
+}
+
 /// Wakes a thread.
 struct Unpark(Thread);
 
@@ -161,13 +173,7 @@ fn a_shutdown_does_not_wait_for_connections_whose_runtime_has_gone() {
 /// goes before the call has ended.
 #[test]
 fn calls_are_made_outside_of_runtimes() {
-    let driving = runtime_of_threads();
-    let entered = driving.enter();
-    let (here, there) = tokio::io::duplex(1000);
-    let server = Server::builder().service(Chat).build().unwrap();
-    driving.spawn(async move { server.serve_connection(there).await });
-    let client = Client::new(here);
-    drop(entered);
+    let (_driving, client) = chatting();
     let chat = async || {
         let (sender, inner) = Streaming::channel(1);
         let requests = Streaming::produce(async move |out| {
@@ -199,13 +205,7 @@ fn calls_are_made_outside_of_runtimes() {
 /// From the beginning: a caller in no runtime has no timers, and another one's may go before the call.
 #[test]
 fn what_makes_requests_is_in_the_runtime_of_the_connection() {
-    let driving = runtime_of_threads();
-    let entered = driving.enter();
-    let (here, there) = tokio::io::duplex(1000);
-    let server = Server::builder().service(Chat).build().unwrap();
-    driving.spawn(async move { server.serve_connection(there).await });
-    let client = Client::new(here);
-    drop(entered);
+    let (_driving, client) = chatting();
     let requests = Streaming::produce(async move |out| {
         tokio::time::sleep(Duration::from_millis(1)).await;
         out.send(Bytes::from_static(b"x")).await
