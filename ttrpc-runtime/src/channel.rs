@@ -169,7 +169,9 @@ impl<T> Sender<T> {
             _ => Flush::Now,
         };
         let batch = encoded.get_or_insert_with(|| Batch::new(stream.id));
-        let pushed = message.take().map_or(Ok(()), |message| encode(&message, batch));
+        let pushed = message
+            .take()
+            .map_or(Ok(()), |message| encode(&message, batch));
         // Under the lock, so that two senders keep their order.
         let sent = match pushed {
             Ok(()) => ready!(stream.streams.poll_send(batch, flush, cx)),
@@ -254,14 +256,17 @@ impl<T> Receiver<T> {
         self.attached = true;
         let looked = looks.then(Instant::now);
         let mut state = self.channel.lock();
-        let Mode::Queue { messages, end, .. } =
-            std::mem::replace(&mut state.mode, Mode::Stream(stream.clone(), encode, looked))
-        else {
+        let Mode::Queue { messages, end, .. } = std::mem::replace(
+            &mut state.mode,
+            Mode::Stream(stream.clone(), encode, looked),
+        ) else {
             return;
         };
         // They are few: as many as the capacity.
         let mut batch = Batch::new(stream.id);
-        let encoded = messages.iter().try_for_each(|message| encode(message, &mut batch));
+        let encoded = messages
+            .iter()
+            .try_for_each(|message| encode(message, &mut batch));
         let sent = stream.streams.send(&mut batch, Flush::Now);
         let end = match encoded.and(sent) {
             Ok(()) => end,

@@ -124,12 +124,7 @@ pub(crate) trait Streams: Send + Sync {
     }
 
     /// Sends messages once there is room for one.
-    fn poll_send(
-        &self,
-        batch: &mut Batch,
-        flush: Flush,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<()>>;
+    fn poll_send(&self, batch: &mut Batch, flush: Flush, cx: &mut Context<'_>) -> Poll<Result<()>>;
 
     /// Before something of the user's, which may take its time: waits until what was sent is
     /// written, where nobody would see to that meanwhile, and leaves the reading to others. Fails
@@ -175,12 +170,7 @@ impl<S: Share> Streams for S {
         quiet
     }
 
-    fn poll_send(
-        &self,
-        batch: &mut Batch,
-        flush: Flush,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<()>> {
+    fn poll_send(&self, batch: &mut Batch, flush: Flush, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let id = batch.stream();
         let sent = self.with_state(flush, |state| state.poll_send(batch, cx));
         match &sent {
@@ -215,7 +205,9 @@ impl<S: Share> Streams for S {
     fn finish(&self, id: StreamId, result: Result<()>) {
         let mut woken = Woken::default();
         // A failed stream may have a reader that waits, and senders.
-        self.with_state(Flush::Together, |state| state.finish(id, result, &mut woken));
+        self.with_state(Flush::Together, |state| {
+            state.finish(id, result, &mut woken)
+        });
         woken.run(self.news());
         self.queued(id);
     }

@@ -103,13 +103,6 @@
 // Without a flavour nobody uses what the flavours share.
 #![cfg_attr(not(all(feature = "tokio", feature = "blocking")), allow(dead_code))]
 
-/// What has I/O of either flavour under it.
-macro_rules! any_flavour {
-    ($($item:item)*) => {
-        $(#[cfg(any(feature = "tokio", feature = "blocking"))] $item)*
-    };
-}
-
 mod addr;
 #[cfg(feature = "tokio")]
 mod asynchronous;
@@ -132,23 +125,33 @@ mod timers;
 #[cfg(test)]
 mod wakes;
 mod wire;
-any_flavour! {
-    mod calls;
-    mod channel;
-    mod connection;
-    mod interceptor;
-    mod responder;
-    mod service;
-    mod serving;
-    mod socket;
-    mod streaming;
-    mod transport;
+// What has I/O of either flavour under it.
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod calls;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod channel;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod connection;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod interceptor;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod responder;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod service;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod serving;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod socket;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod streaming;
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+mod transport;
 
-    /// Whether what is dropped now is dropped by a panic. Where those end the program nothing
-    /// is, and what would be done about it is not in its binary.
-    fn is_panicking() -> bool {
-        cfg!(panic = "unwind") && std::thread::panicking()
-    }
+/// Whether what is dropped now is dropped by a panic. Where those end the program nothing
+/// is, and what would be done about it is not in its binary.
+#[cfg(any(feature = "tokio", feature = "blocking"))]
+fn is_panicking() -> bool {
+    cfg!(panic = "unwind") && std::thread::panicking()
 }
 
 pub use self::addr::Address;

@@ -200,10 +200,7 @@ impl Call {
     }
 
     #[inline(never)]
-    fn take_requests(
-        self,
-        kind: CallKind,
-    ) -> (CallContext, (StreamRef, Option<Bytes>), Responder) {
+    fn take_requests(self, kind: CallKind) -> (CallContext, (StreamRef, Option<Bytes>), Responder) {
         let (requests, responder) = match self.origin {
             Origin::Wire(request, guess, wire) => {
                 wire.accept(guess, kind);
@@ -233,9 +230,9 @@ impl Running {
         work: impl Future<Output = Result<Body>> + Send + 'static,
         responder: WireResponder,
     ) -> Self {
-        Self(Some(Box::pin(async move {
-            responder.answer(work.await).await
-        })))
+        Self(Some(Box::pin(
+            async move { responder.answer(work.await).await },
+        )))
     }
 
     #[cold]
@@ -250,7 +247,9 @@ impl Future for Running {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let work = &mut self.0;
         let poll = || {
-            let polled = work.as_mut().map_or(Poll::Ready(()), |w| w.as_mut().poll(cx));
+            let polled = work
+                .as_mut()
+                .map_or(Poll::Ready(()), |w| w.as_mut().poll(cx));
             if polled.is_ready() {
                 *work = None;
             }

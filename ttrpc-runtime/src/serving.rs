@@ -56,8 +56,7 @@ impl Default for Settings {
             handshake: None,
             max_connections: usize::MAX,
             on_accept_error: Box::new(|error| {
-                let line =
-                    format!("ttrpc: connections can't be accepted, trying again: {error}\n");
+                let line = format!("ttrpc: connections can't be accepted, trying again: {error}\n");
                 // At once, so that the lines of several threads don't mix.
                 let _ = io::stderr().write_all(line.as_bytes());
             }),

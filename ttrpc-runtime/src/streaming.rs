@@ -288,7 +288,8 @@ impl<T> Streaming<T> {
     {
         match self.source {
             Source::Channel(receiver, producer) => {
-                let encode = |message: &T, batch: &mut Batch| batch.push(&Encoded::<C, T>::new(message));
+                let encode =
+                    |message: &T, batch: &mut Batch| batch.push(&Encoded::<C, T>::new(message));
                 // A closure works on the thread that would otherwise wait for the peer.
                 let looks = !matches!(producer, Producer::None | Producer::Future(_));
                 receiver.attach(stream, encode, looks);

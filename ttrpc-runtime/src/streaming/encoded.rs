@@ -30,11 +30,7 @@ const MOST_TRUSTED: usize = 16;
 /// The messages of a stream of any type.
 pub(crate) trait Messages: Send {
     /// Gives the next message to `take`; `None` after the last one.
-    fn poll_next(
-        &mut self,
-        take: &mut Take<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<()>>>;
+    fn poll_next(&mut self, take: &mut Take<'_>, cx: &mut Context<'_>) -> Poll<Option<Result<()>>>;
 
     /// How many more there are at once, as far as that is known.
     fn at_hand(&self) -> usize;
@@ -50,11 +46,7 @@ struct Encoding<C, T> {
 }
 
 impl<C: Codec<T>, T: Send> Messages for Encoding<C, T> {
-    fn poll_next(
-        &mut self,
-        take: &mut Take<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<()>>> {
+    fn poll_next(&mut self, take: &mut Take<'_>, cx: &mut Context<'_>) -> Poll<Option<Result<()>>> {
         let message = ready!(self.messages.poll_message(cx));
         let take = |message| take(&Encoded::<C, T>::new(&message));
         Poll::Ready(message.map(|message| message.and_then(take)))

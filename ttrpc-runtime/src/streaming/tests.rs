@@ -87,12 +87,7 @@ impl Streams for Noted {
         Ok(())
     }
 
-    fn poll_receive(
-        &self,
-        _: StreamId,
-        _: &mut VecDeque<Run>,
-        _: &mut Context<'_>,
-    ) -> Poll<Taken> {
+    fn poll_receive(&self, _: StreamId, _: &mut VecDeque<Run>, _: &mut Context<'_>) -> Poll<Taken> {
         Poll::Pending
     }
 
